@@ -1,0 +1,86 @@
+package v1alpha1
+
+// Labels and annotations that carry meaning.
+const (
+	// LabelAcceptFrom on a Namespace lets the gate namespace it names deliver credentials
+	// into that Namespace.
+	LabelAcceptFrom = "access.cardea.dev/accept-from"
+	// LabelTarget on a Secret is its owner's consent that the Target it names signs in
+	// upstream with it; on objects of the product it names the Target.
+	LabelTarget = "access.cardea.dev/target"
+	// LabelGate names the gate namespace that an object in another namespace belongs to.
+	LabelGate = "access.cardea.dev/gate"
+	// LabelGrant names the AccessGrant that an object belongs to.
+	LabelGrant = "access.cardea.dev/grant"
+	// LabelGrantUID is the UID of the AccessGrant that an object belongs to.
+	LabelGrantUID = "access.cardea.dev/grant-uid"
+	// LabelSession names the Session that a recording's ConfigMap belongs to.
+	LabelSession = "access.cardea.dev/session"
+	// LabelSegment is the index of a recording's segment.
+	LabelSegment = "access.cardea.dev/segment"
+	// AnnotationCreatedBy is stamped on an AccessGrant at admission with its creator's user
+	// name.
+	AnnotationCreatedBy = "access.cardea.dev/created-by"
+)
+
+// Names of objects that the operator makes in each gate namespace.
+const (
+	// ProxyName names the proxy's Deployment, Service, ServiceAccount, Role, RoleBinding,
+	// NetworkPolicy and PodDisruptionBudget.
+	ProxyName = "cardea-proxy"
+	// ProxyTLSName names the Secret with the proxy's serving certificate and the ConfigMap
+	// with the authority that signed it and the clients' certificates.
+	ProxyTLSName = "cardea-proxy-tls"
+	// RecordingPrefix begins the names of ConfigMaps that hold recordings.
+	RecordingPrefix = "cardea-rec-"
+)
+
+// Condition types.
+const (
+	ConditionReady             = "Ready"
+	ConditionStalled           = "Stalled"
+	ConditionAccepted          = "Accepted"
+	ConditionApproved          = "Approved"
+	ConditionCredentialIssued  = "CredentialIssued"
+	ConditionProxyReady        = "ProxyReady"
+	ConditionActive            = "Active"
+	ConditionUpstreamReachable = "UpstreamReachable"
+	ConditionGateClean         = "GateNamespaceClean"
+)
+
+// Condition reasons, shared with events.
+const (
+	ReasonAccepted          = "Accepted"
+	ReasonActive            = "Active"
+	ReasonApproved          = "Approved"
+	ReasonConsentMissing    = "ConsentMissing"
+	ReasonConsumed          = "Consumed"
+	ReasonCredentialIssued  = "CredentialIssued"
+	ReasonCredentialRemoved = "CredentialRemoved"
+	ReasonCut               = "Cut"
+	ReasonDenied            = "Denied"
+	ReasonEnded             = "Ended"
+	ReasonExpired           = "Expired"
+	ReasonForeignPods       = "ForeignPods"
+	ReasonFull              = "Full"
+	ReasonInvalid           = "Invalid"
+	ReasonNamespaceRefuses  = "NamespaceRefuses"
+	ReasonPending           = "Pending"
+	ReasonProgressing       = "Progressing"
+	ReasonReachable         = "Reachable"
+	ReasonReady             = "Ready"
+	ReasonReferenceMissing  = "ReferenceMissing"
+	ReasonRevoked           = "Revoked"
+	ReasonRuleInvalid       = "RuleInvalid"
+	ReasonRuleMissing       = "RuleMissing"
+	ReasonScheduled         = "Scheduled"
+	ReasonSecretConflict    = "SecretConflict"
+	ReasonTargetMissing     = "TargetMissing"
+	ReasonTargetNotReady    = "TargetNotReady"
+	ReasonUnreachable       = "Unreachable"
+	ReasonWithdrawn         = "Withdrawn"
+)
+
+// SecretTypePostgres is the type of a delivered PostgreSQL credential, with the keys of the
+// Service Binding specification.
+const SecretTypePostgres = "servicebinding.io/postgresql"

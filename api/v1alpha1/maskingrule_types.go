@@ -1,0 +1,170 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// MaskingRuleSpec says which columns are masked, how, and for whom not.
+type MaskingRuleSpec struct {
+	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
+	// gate namespace for a rule in the root namespace.
+	// +required
+	TargetSelector metav1.LabelSelector `json:"targetSelector"`
+
+	// columns that are masked; 1 to 64. Where several rules name a column, the first by
+	// namespace (root first), name and position decides how.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +required
+	Columns []MaskedColumns `json:"columns"`
+
+	// predicates says whether a masked column may stand in WHERE, JOIN and the like: Deny
+	// refuses every use but as a plain output column.
+	// +kubebuilder:default=Deny
+	// +optional
+	Predicates PredicatePolicy `json:"predicates,omitempty"`
+
+	// exempt lists subjects that see the columns unmasked. It holds only for identities that
+	// were proven at sign-in by exchange of a token; whoever uses a credential from a Secret
+	// sees masked values, whatever this list says.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Exempt []Subject `json:"exempt,omitempty"`
+}
+
+// PredicatePolicy says whether masked columns may stand in predicates.
+// +kubebuilder:validation:Enum=Deny
+type PredicatePolicy string
+
+// PredicatesDeny refuses a masked column in any predicate.
+const PredicatesDeny PredicatePolicy = "Deny"
+
+// MaskedColumns is a group of columns that are masked alike.
+type MaskedColumns struct {
+	// names are SCHEMA.TABLE.COLUMN, each part a glob, for example "public.customers.email"
+	// or "*.*.ssn"; letter case is ignored. 1 to 64.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=191
+	// +kubebuilder:validation:items:Pattern=`^[^.]+\.[^.]+\.[^.]+$`
+	// +required
+	Names []string `json:"names"`
+
+	// function is how values are masked.
+	// +required
+	Function MaskFunction `json:"function"`
+}
+
+// MaskFunction is exactly one way to mask a value. NULL stays NULL under every function.
+// Where a function has no value of the column's type, the result is NULL.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.redact), has(self.partial), has(self.email), has(self.fixed), has(self.null)].exists_one(x, x)",message="exactly one of redact, partial, email, fixed and null must be set"
+type MaskFunction struct {
+	// redact replaces the whole value by "[redacted]".
+	// +optional
+	Redact *RedactFunction `json:"redact,omitempty"`
+
+	// partial keeps a few characters and replaces the others.
+	// +optional
+	Partial *PartialFunction `json:"partial,omitempty"`
+
+	// email keeps the first character and the domain: "a***@example.com".
+	// +optional
+	Email *EmailFunction `json:"email,omitempty"`
+
+	// fixed replaces the whole value by a constant.
+	// +optional
+	Fixed *FixedFunction `json:"fixed,omitempty"`
+
+	// null replaces the value by NULL; it fits every type.
+	// +optional
+	Null *NullFunction `json:"null,omitempty"`
+}
+
+// RedactFunction has no options.
+type RedactFunction struct{}
+
+// EmailFunction has no options.
+type EmailFunction struct{}
+
+// NullFunction has no options.
+type NullFunction struct{}
+
+// PartialFunction keeps characters at the ends. A value that is not longer than what would
+// be kept is masked whole, and at least half of every value is masked.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.keepFirst) ? self.keepFirst : 0) + (has(self.keepLast) ? self.keepLast : 0) > 0",message="keepFirst or keepLast must be more than 0; use redact to keep nothing"
+type PartialFunction struct {
+	// keepFirst is how many characters stay at the beginning; 0 to 16.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	// +optional
+	KeepFirst int32 `json:"keepFirst,omitempty"`
+
+	// keepLast is how many characters stay at the end; 0 to 16.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=16
+	// +optional
+	KeepLast int32 `json:"keepLast,omitempty"`
+}
+
+// FixedFunction replaces a value by a constant.
+type FixedFunction struct {
+	// value is the constant, at most 256 characters.
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Value string `json:"value"`
+}
+
+// RuleStatus is what is known of a rule.
+type RuleStatus struct {
+	// conditions: Ready (the rule compiles) and Stalled. A rule that does not compile shuts
+	// the Targets it selects.
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the spec's generation that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// targets is how many Targets the rule selects.
+	// +optional
+	Targets int32 `json:"targets,omitempty"`
+}
+
+// MaskingRule masks columns in what Targets send back.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=mrule,categories=cardea
+// +kubebuilder:printcolumn:name="TARGETS",type=integer,JSONPath=`.status.targets`
+// +kubebuilder:printcolumn:name="STATE",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+type MaskingRule struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is the declared rule.
+	// +required
+	Spec MaskingRuleSpec `json:"spec"`
+
+	// status is written by the operator alone.
+	// +optional
+	Status RuleStatus `json:"status,omitzero"`
+}
+
+// MaskingRuleList is a list of MaskingRules.
+//
+// +kubebuilder:object:root=true
+type MaskingRuleList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []MaskingRule `json:"items"`
+}

@@ -1,0 +1,120 @@
+// Package sql holds what is known of SQL statements independent of a dialect: their
+// kinds, the relations and functions they use, and where each output column comes
+// from. A dialect's analyser, in a folder of its own, produces it; package policy
+// decides on it; an engine masks by it.
+//
+// Nothing here guesses. What an analyser cannot establish it reports as unknown, and
+// unknown is denied. Zero values say "unknown": a zero Facts is not Known, a zero
+// Output is withheld.
+package sql
+
+// Kind is a kind of statement, named after its leading keyword. The values are those of
+// SQLStatement in the API; the zero value is an unknown statement.
+type Kind string
+
+// Group is a group of kinds. The values are those of SQLGroup in the API; the zero value
+// is unknown and needs more than any access level.
+type Group string
+
+// The groups of statements.
+const (
+	GroupRead           Group = "Read"
+	GroupWrite          Group = "Write"
+	GroupDefinition     Group = "Definition"
+	GroupPrivilege      Group = "Privilege"
+	GroupSession        Group = "Session"
+	GroupTransaction    Group = "Transaction"
+	GroupAdministration Group = "Administration"
+)
+
+// MaskRef names a mask of the policy that was in force during the analysis. Zero is no
+// mask.
+type MaskRef uint32
+
+// Columns tells which columns are masked. Implementations are immutable and safe for
+// concurrent use.
+type Columns interface {
+	// Empty reports whether no column is masked at all; then lineage is not needed.
+	Empty() bool
+	// Mask returns the mask of a column by the names under which the catalog knows it; zero
+	// if it has none.
+	Mask(schema, table, column string) MaskRef
+}
+
+// Relation is a table, view or other relation that a statement uses.
+type Relation struct {
+	Schema string // empty if the statement names none and no catalog was asked
+	Name   string
+	OID    uint32 // zero if no catalog was asked
+	Write  bool   // rows or definition are changed
+}
+
+// Function is a function or procedure that a statement calls by name.
+type Function struct {
+	Schema string // empty if the statement names none
+	Name   string
+}
+
+// Output is one output column. The zero value is of unknown origin and must be withheld.
+type Output struct {
+	Known bool
+	Mask  MaskRef // zero: shown as it is
+}
+
+// Node is one statement of a command or one nested in it: a CTE's body, what EXPLAIN
+// explains, what PREPARE prepares.
+type Node struct {
+	Kind       Kind
+	Group      Group
+	Object     string // what a definition is about: Database, Table, Role …; empty if it has none
+	Unfiltered bool   // UPDATE or DELETE without an effective WHERE clause, or TRUNCATE
+}
+
+// Span is a range of bytes of the command's text.
+type Span struct{ Start, End int }
+
+// Facts is what is known of one command, which may hold several statements. The zero
+// value says that nothing is known.
+type Facts struct {
+	// Known says that the whole command was understood. If it is false, Unknown says why in
+	// a sentence that is safe to show: it names no literal.
+	Known   bool
+	Unknown string
+
+	// Statements is how many top-level statements the command has; zero for an empty one.
+	Statements int
+	// Nodes are all statements, nested ones included.
+	Nodes []Node
+	// Relations and Functions of the whole command, each once.
+	Relations []Relation
+	Functions []Function
+
+	// Definitions is the analyser's own note of the catalog entries it relied on, to verify
+	// them again before execution; nil if it relied on none.
+	Definitions any
+
+	// Features are constructs that baseline rules name, such as "CopyProgram" or
+	// "ServerFile"; the dialect's package documents them.
+	Features []string
+
+	// Outputs are the columns of the rows that the command returns, nil if it returns none.
+	// They are established for a command with one statement on a target with masks.
+	Outputs []Output
+	// MaskViolation is set where the command uses a masked column other than as a plain
+	// output, or does something whose lineage is not established, on a target with masks: a
+	// safe sentence naming the construct.
+	MaskViolation string
+	// MaskedColumn is the column behind MaskViolation as SCHEMA.TABLE.COLUMN, if there is
+	// one.
+	MaskedColumn string
+
+	// Lexed says that Literals are complete: the spans of every constant and comment in the
+	// text, in order. Sensitive says that some may belong to a masked column or be a
+	// credential: recordings and approval requests then replace them all, and the whole
+	// text if it was not Lexed.
+	Lexed     bool
+	Literals  []Span
+	Sensitive bool
+	// SensitiveParameters says the same of bound parameters.
+	SensitiveParameters bool
+}
