@@ -60,6 +60,8 @@ type Started struct {
 	Reason    string `json:"reason,omitempty"`
 	Client    string `json:"client"`
 	Proxy     string `json:"proxy"`
+	// Store is the RecordingStore's name; empty for the default store.
+	Store string `json:"store,omitempty"`
 }
 
 // Connected says how a connection signed in.
@@ -77,7 +79,8 @@ type Command struct {
 	ID         uint64   `json:"id"`
 	Text       string   `json:"text"`
 	Parameters []string `json:"params,omitempty"`
-	// Digest is the SHA-256 of the exact bytes in hex, set where Text was redacted or cut.
+	// Digest is the keyed SHA-256 of the exact bytes in hex, set where Text is not all of them:
+	// without the key nobody can try what was redacted.
 	Digest string `json:"digest,omitempty"`
 	// Decision is Allowed, Denied or Approved.
 	Decision string `json:"decision"`

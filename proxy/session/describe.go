@@ -1,0 +1,99 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+func (s *Session) describe(id uint64, c *policy.Command) *recording.Command {
+	rec := &recording.Command{ID: id}
+	var changed bool
+	rec.Text, changed = sql.Redact(c.Text, c.SQL, s.hash)
+	if changed || !utf8.Valid(c.Text) {
+		rec.Digest = hex.EncodeToString(s.mac(c.Text))
+	}
+	sensitive := c.SQL == nil || !c.SQL.Known || c.SQL.Sensitive || c.SQL.SensitiveParameters
+	for _, p := range c.Parameters {
+		switch {
+		case p.Null:
+			rec.Parameters = append(rec.Parameters, "NULL")
+		case sensitive:
+			rec.Parameters = append(rec.Parameters, "#"+s.hash([]byte(p.Text)))
+		default:
+			rec.Parameters = append(rec.Parameters, p.Text)
+		}
+	}
+	return rec
+}
+
+// hash stands for a redacted constant: 64 bits of a keyed hash, so that equal constants
+// can be recognised and nobody without the key can try values.
+func (s *Session) hash(b []byte) string { return hex.EncodeToString(s.mac(b)[:8]) }
+
+func (s *Session) mac(b []byte) []byte {
+	m := hmac.New(sha256.New, s.c.RedactKey)
+	m.Write(b)
+	return m.Sum(nil)
+}
+
+// digest is the HMAC-SHA-256 over the exact command, its parameters and its context, each
+// part preceded by its length so that no two commands share an input. It is keyed because
+// it stands beside the redacted command: without a key, a constant could be found by trying.
+func (s *Session) digest(c *policy.Command) string {
+	h := hmac.New(sha256.New, s.c.RedactKey)
+	part := func(b []byte) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(b)))
+		h.Write(n[:])
+		h.Write(b)
+	}
+	part([]byte(c.Engine))
+	part(c.Text)
+	part(strconv.AppendInt(nil, int64(len(c.Parameters)), 10))
+	for _, p := range c.Parameters {
+		part(fmt.Appendf(nil, "%d %t %t", p.Type, p.Null, p.Binary))
+		part([]byte(p.Text))
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.Context)) {
+		part([]byte(k))
+		part([]byte(c.Context[k]))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func refusalOf(d policy.Decision) *policy.Refusal {
+	if d.Refusal != nil {
+		return d.Refusal
+	}
+	return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
+}
+
+func ruleName(r v1alpha1.RuleReference) string {
+	switch {
+	case r.Name == "":
+		return ""
+	case r.Namespace == "":
+		return r.Kind + "/" + r.Name
+	}
+	return r.Kind + "/" + r.Namespace + "/" + r.Name
+}
+
+func ruleNames(rs []v1alpha1.RuleReference) []string {
+	var names []string
+	for _, r := range rs {
+		names = append(names, ruleName(r))
+	}
+	return names
+}
