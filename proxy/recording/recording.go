@@ -6,7 +6,24 @@
 // cannot be recorded ends.
 package recording
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// Errors to branch on.
+var (
+	// ErrFull says that a store takes no more.
+	ErrFull = errors.New("the recording store is full")
+	// ErrConflict says that a store holds another segment of the same session and index.
+	ErrConflict = errors.New("another segment of the same session and index is stored")
+	// ErrSpoolFull says that the spool stayed full for longer than a recorder may wait.
+	ErrSpoolFull = errors.New("the recording spool is full")
+	// ErrClosed says that a recorder or the spool was closed.
+	ErrClosed = errors.New("the recording is closed")
+	// ErrLocked says that another process uses the spool directory.
+	ErrLocked = errors.New("another process uses the spool directory")
+)
 
 // Recorder records the events of one session. It is safe for concurrent use.
 type Recorder interface {
@@ -22,18 +39,21 @@ type Recorder interface {
 // Segment is a part of a recording as it lies in a store.
 type Segment struct {
 	Session  string
+	Grant    string // the session's grant, for labels; not part of the digest
 	Index    int    // from 0, without gaps
 	Previous string // SHA-256 of the preceding segment in hex, empty for the first
-	Digest   string // SHA-256 of this one in hex
-	First    uint64 // sequence of the first event
-	Last     uint64 // sequence of the last event
+	Digest   string // SHA-256 of this one in hex: see Sum
+	First    uint64 // sequence of the first event of which a byte is in it
+	Last     uint64 // sequence of the last event of which a byte is in it
 	Final    bool   // the recording ends here
 	Data     []byte // zstd-compressed JSON lines
 }
 
 // Store keeps segments. Implementations are safe for concurrent use.
 type Store interface {
-	// Put keeps s for good. Putting the same segment again succeeds; another one of the same
-	// session and index fails. ErrFull says that the store takes no more.
+	// Put keeps s for good. Putting the same segment again succeeds. Another one of the same
+	// session and index never replaces the first: it fails with ErrConflict, or, where the
+	// store cannot read what it holds, is kept beside it for a Reader to find. ErrFull says
+	// that the store takes no more. s is borrowed for the call.
 	Put(ctx context.Context, s Segment) error
 }
