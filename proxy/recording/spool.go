@@ -50,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.DirectoryBytes, 512<<20)
 	set(&l.SessionBytes, 64<<20)
 	set(&l.EventBytes, 16<<20)
+	l.EventBytes = min(l.EventBytes, maxEvent)
 	set(&l.ShipBytes, 512<<10)
 	wait(&l.Stall, 5*time.Second)
 	wait(&l.FirstInterval, 2*time.Second)

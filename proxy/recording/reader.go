@@ -1,0 +1,357 @@
+package recording
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Ref names one stored segment.
+type Ref struct {
+	Index int
+	Name  string // in its store
+}
+
+// Source is a store as a reader sees it.
+type Source interface {
+	// List returns what is stored of a session, in any order.
+	List(ctx context.Context, session string) ([]Ref, error)
+	// Get returns a segment as it is stored, digest included; nothing of it has been verified.
+	// It reads no more than a segment may have.
+	Get(ctx context.Context, session string, ref Ref) (Segment, error)
+}
+
+// Anchor is what a Session's status says of its recording. It is kept apart from the
+// recording, so that altering history takes both.
+type Anchor struct {
+	// Segments have been stored, the last of which has Digest. Zero says nothing.
+	Segments int
+	Digest   string
+	// Ended says that the recording has an end.
+	Ended bool
+}
+
+// Problem is one thing that is wrong with a recording.
+type Problem struct {
+	// Segment is the index and Name the stored object; the name is empty if it is missing.
+	Segment int
+	Name    string
+	// Event is the sequence of the event concerned; 0 for the segment as a whole.
+	Event  uint64
+	Reason string
+}
+
+// String says what is wrong where.
+func (p Problem) String() string {
+	s := fmt.Sprintf("segment %d", p.Segment)
+	if p.Name != "" {
+		s += " (" + p.Name + ")"
+	}
+	if p.Event != 0 {
+		s += fmt.Sprintf(", event %d", p.Event)
+	}
+	return s + ": " + p.Reason
+}
+
+// maxProblems bounds what is reported of one recording.
+const maxProblems = 1000
+
+// Result says what a reader found.
+type Result struct {
+	Segments int
+	Events   uint64
+	// Digest of the last segment.
+	Digest string
+	// Complete says that the recording has its last event; Cut that this event was added for
+	// a process that died.
+	Complete, Cut bool
+	// Problems are in the order of the recording. None means that the chain is intact.
+	Problems []Problem
+}
+
+// Intact reports whether nothing is wrong with what there is of the recording.
+func (r *Result) Intact() bool { return len(r.Problems) == 0 }
+
+// Entry is one event as it was read.
+type Entry struct {
+	Event
+	// Verified says that no problem was found with the segments the event lies in and with
+	// those before.
+	Verified bool
+}
+
+// Read reads the recording of a session event by event, in order, and verifies it on the
+// way. What is wrong with the recording is in the Result; reading goes on behind it as far
+// as it can. The error is that of the source, of ctx or of each, which ends reading. At most
+// a few segments and one event are in memory.
+func Read(ctx context.Context, source Source, session string, anchor Anchor, each func(Entry) error) (Result, error) {
+	r := &reader{source: source, session: session, anchor: anchor, each: each, previous: new(string), first: 1}
+	refs, err := source.List(ctx, session)
+	if err != nil {
+		return r.result, fmt.Errorf("list the segments of %s: %w", session, err)
+	}
+	slices.SortFunc(refs, func(a, b Ref) int {
+		if a.Index != b.Index {
+			return a.Index - b.Index
+		}
+		return len(a.Name) - len(b.Name)
+	})
+	for len(refs) > 0 {
+		n := 1
+		for n < len(refs) && refs[n].Index == refs[0].Index {
+			n++
+		}
+		if err := r.index(ctx, refs[:n]); err != nil {
+			return r.result, err
+		}
+		refs = refs[n:]
+	}
+	r.finish()
+	return r.result, nil
+}
+
+type reader struct {
+	source  Source
+	session string
+	anchor  Anchor
+	each    func(Entry) error
+	result  Result
+
+	next     int     // index expected
+	previous *string // digest expected; nil after a gap
+	first    uint64  // sequence expected; 0 after a gap
+	carry    []byte  // the beginning of an event that goes on in the next segment
+	broken   bool    // a problem was found
+	last     Segment // without data
+}
+
+// problem notes what is wrong.
+func (r *reader) problem(p Problem) {
+	r.broken = true
+	if len(r.result.Problems) < maxProblems {
+		r.result.Problems = append(r.result.Problems, p)
+	}
+}
+
+// index reads the segment of one index, of which a store that cannot read what it holds may
+// have kept several.
+func (r *reader) index(ctx context.Context, refs []Ref) error {
+	index := refs[0].Index
+	if index < 0 || index >= MaxSegments {
+		r.problem(Problem{Segment: index, Name: refs[0].Name, Reason: "no segment has such an index"})
+		return nil
+	}
+	if index > r.next {
+		r.missing(r.next, index)
+	}
+	var chosen *Segment
+	var name string
+	for _, ref := range refs {
+		s, err := r.source.Get(ctx, r.session, ref)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.problem(Problem{Segment: index, Name: ref.Name, Reason: "cannot be read: " + err.Error()})
+			continue
+		}
+		switch {
+		case chosen == nil:
+			chosen, name = &s, ref.Name
+		case chosen.Digest == s.Digest && bytes.Equal(chosen.Data, s.Data):
+			// An attempt whose answer was lost, stored once more.
+		case !r.fits(chosen) && r.fits(&s):
+			r.problem(Problem{Segment: index, Name: name, Reason: "another segment of the same index, which does not belong to the chain"})
+			chosen, name = &s, ref.Name
+		default:
+			r.problem(Problem{Segment: index, Name: ref.Name, Reason: "another segment of the same index, which does not belong to the chain"})
+		}
+	}
+	r.next = index + 1
+	if chosen == nil {
+		r.gap()
+		return nil
+	}
+	return r.segment(chosen, index, name)
+}
+
+// missing reports the indexes from first to before last.
+func (r *reader) missing(first, last int) {
+	for i := first; i < last && i < first+maxProblems; i++ {
+		r.problem(Problem{Segment: i, Reason: "missing"})
+	}
+	r.gap()
+}
+
+// gap forgets what the next segment would have to continue.
+func (r *reader) gap() {
+	if len(r.carry) > 0 {
+		r.carry = nil
+	}
+	r.previous, r.first = nil, 0
+}
+
+// fits reports whether s continues the chain.
+func (r *reader) fits(s *Segment) bool {
+	return s.Session == r.session && s.Sum() == s.Digest && (r.previous == nil || s.Previous == *r.previous)
+}
+
+// segment verifies one segment and reads its events.
+func (r *reader) segment(s *Segment, index int, name string) error {
+	at := func(format string, args ...any) {
+		r.problem(Problem{Segment: index, Name: name, Reason: fmt.Sprintf(format, args...)})
+	}
+	if s.Session != r.session {
+		at("is of session %q", s.Session)
+	}
+	if s.Index != index {
+		at("says that it is segment %d", s.Index)
+	}
+	sum := s.Sum()
+	if sum != s.Digest {
+		at("was altered: its digest is %s, and %s was stored with it", sum, s.Digest)
+	}
+	if r.previous != nil && s.Previous != *r.previous {
+		at("does not continue the segment before: it follows %s, and that one is %s", orNone(s.Previous), orNone(*r.previous))
+	}
+	if r.first != 0 && s.First != r.first {
+		at("begins with event %d instead of %d", s.First, r.first)
+	}
+	if r.last.Final {
+		at("follows the final segment")
+	}
+	if r.anchor.Segments == index+1 && r.anchor.Digest != "" && sum != r.anchor.Digest {
+		at("was altered: the Session says that its digest is %s, and it is %s", r.anchor.Digest, sum)
+	}
+	r.previous = &sum
+	r.result.Segments++
+	r.result.Digest = sum
+	r.last = Segment{Index: s.Index, First: s.First, Last: s.Last, Final: s.Final}
+	raw, err := decompress(s.Data)
+	if err != nil {
+		at("cannot be read: %v", err)
+		r.carry, r.first = nil, 0
+		return nil
+	}
+	return r.events(raw, s, index, name)
+}
+
+func orNone(digest string) string {
+	if digest == "" {
+		return "nothing"
+	}
+	return digest
+}
+
+// events reads the events that end in a segment.
+func (r *reader) events(raw []byte, s *Segment, index int, name string) error {
+	sequence := r.first
+	if sequence == 0 {
+		sequence = s.First
+		if len(raw) > 0 && raw[0] != '{' {
+			// The rest of an event whose beginning is not there.
+			_, rest, found := bytes.Cut(raw, []byte{'\n'})
+			raw, sequence = rest, sequence+1
+			if !found {
+				sequence--
+			}
+		}
+	}
+	for {
+		line, rest, found := bytes.Cut(raw, []byte{'\n'})
+		if !found {
+			break
+		}
+		raw = rest
+		if len(r.carry) > 0 {
+			line = append(r.carry, line...)
+			r.carry = nil
+		}
+		if err := r.event(line, sequence, index, name); err != nil {
+			return err
+		}
+		sequence++
+	}
+	last := sequence - 1
+	if len(raw) > 0 {
+		last = sequence
+		if len(r.carry)+len(raw) > maxEvent {
+			r.problem(Problem{Segment: index, Name: name, Event: sequence, Reason: "is larger than an event may be"})
+			r.carry, r.first = nil, 0
+			return nil
+		}
+		r.carry = append(r.carry, raw...)
+	}
+	if s.Last != last {
+		r.problem(Problem{Segment: index, Name: name, Reason: fmt.Sprintf("ends with event %d instead of %d", last, s.Last)})
+	}
+	r.first = sequence
+	return nil
+}
+
+// maxEvent bounds one event that a reader puts together, in bytes; a spool's limit may be
+// set lower, not higher.
+const maxEvent = 64 << 20
+
+// event reads one event.
+func (r *reader) event(line []byte, sequence uint64, index int, name string) error {
+	at := func(reason string) {
+		r.problem(Problem{Segment: index, Name: name, Event: sequence, Reason: reason})
+	}
+	var e Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		at("cannot be read: " + err.Error())
+		return nil
+	}
+	if e.Sequence != sequence {
+		at(fmt.Sprintf("says that it is event %d", e.Sequence))
+	}
+	r.result.Events++
+	switch {
+	case r.result.Complete:
+		at("follows the end of the session")
+	case sequence == 1 && e.Started == nil:
+		at("is not the beginning of a session")
+	case sequence == 1 && e.Started.Session != r.session:
+		at(fmt.Sprintf("begins another session, %q", e.Started.Session))
+	case sequence == 1 && e.Started.Schema != 1:
+		at(fmt.Sprintf("is of schema %d, which this program does not know", e.Started.Schema))
+	}
+	if e.Ended != nil {
+		r.result.Complete, r.result.Cut = true, e.Ended.Recovered
+	}
+	return r.each(Entry{Event: e, Verified: !r.broken})
+}
+
+// ErrNotFound says that there is no such recording.
+var ErrNotFound = errors.New("there is no such recording")
+
+// finish verifies the end of the recording.
+func (r *reader) finish() {
+	if r.next < r.anchor.Segments {
+		r.missing(r.next, r.anchor.Segments)
+		return
+	}
+	at := func(reason string) {
+		r.problem(Problem{Segment: max(r.next-1, 0), Reason: reason})
+	}
+	switch {
+	case r.next == 0:
+		if r.anchor.Ended {
+			at("missing")
+		}
+	case len(r.carry) > 0:
+		if r.last.Final {
+			at("is final and ends within an event")
+		} else if r.anchor.Ended {
+			at("the recording ends within an event: its end is missing")
+		}
+	case r.last.Final != r.result.Complete && !r.broken:
+		at("the last segment and the last event do not agree on whether the recording ends here")
+	case r.anchor.Ended && !r.last.Final:
+		at("the session has ended, and the final segment is missing")
+	}
+}

@@ -1,0 +1,212 @@
+// Package configmap keeps recordings in immutable ConfigMaps of a gate namespace, one for
+// each segment.
+//
+// The proxy may create ConfigMaps with the prefix cardea-rec- and do nothing else with them,
+// so it cannot see what a taken name holds. A segment is created as
+// cardea-rec-SESSION-NNNNNN; if that name is taken, by an attempt whose answer was lost or by
+// somebody who wants to be in the way, it is created as cardea-rec-SESSION-NNNNNN-DIGEST with
+// the first 16 digits of its digest. A name with its own digest can be taken by the segment
+// itself alone, or by somebody who knew the content before it was stored; then the reader
+// finds that. Nothing is ever replaced, and nobody keeps a segment from being stored.
+package configmap
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/recording"
+)
+
+const (
+	// AnnotationBytes holds the size of the compressed content in bytes, for counting
+	// recordings without reading them.
+	AnnotationBytes = "access.cardea.dev/bytes"
+	// KeySegment of binaryData holds the content.
+	KeySegment = "segment"
+)
+
+// The keys of data hold the rest of a segment.
+const (
+	keyFormat   = "format"
+	keySession  = "session"
+	keyIndex    = "index"
+	keyPrevious = "previous"
+	keyDigest   = "digest"
+	keyFirst    = "first"
+	keyLast     = "last"
+	keyFinal    = "final"
+
+	format = "cardea-recording-segment/1"
+)
+
+// Store keeps segments in one namespace. It is safe for concurrent use.
+type Store struct {
+	client    rest.Interface
+	namespace string
+}
+
+// New returns a Store. The client is one for the core group, as
+// kubernetes.Interface.CoreV1().RESTClient() returns; it needs the verb create alone.
+func New(client rest.Interface, namespace string) *Store {
+	return &Store{client: client, namespace: namespace}
+}
+
+// Name is the usual name of a segment's ConfigMap.
+func Name(session string, index int) string {
+	return fmt.Sprintf("%s%s-%06d", v1alpha1.RecordingPrefix, session, index)
+}
+
+// Put implements recording.Store. A quota that is used up is recording.ErrFull.
+func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
+	if !recording.ValidSession(seg.Session) || seg.Index < 0 || seg.Index >= recording.MaxSegments || len(seg.Digest) != 64 {
+		return fmt.Errorf("store segment: %q, segment %d is not a segment of a session", seg.Session, seg.Index)
+	}
+	if len(seg.Data) > recording.MaxSegmentData {
+		return fmt.Errorf("store segment %d of %s: its %d bytes are more than a ConfigMap holds", seg.Index, seg.Session, len(seg.Data))
+	}
+	name := Name(seg.Session, seg.Index)
+	err := s.create(ctx, name, seg)
+	if apierrors.IsAlreadyExists(err) {
+		name += "-" + seg.Digest[:16]
+		if err = s.create(ctx, name, seg); apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
+		return fmt.Errorf("%w: create ConfigMap %s: %w", recording.ErrFull, name, err)
+	}
+	return fmt.Errorf("create ConfigMap %s: %w", name, err)
+}
+
+func (s *Store) create(ctx context.Context, name string, seg recording.Segment) error {
+	cm := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      name,
+			Namespace: s.namespace,
+			Labels: map[string]string{
+				v1alpha1.LabelSession: seg.Session,
+				v1alpha1.LabelSegment: strconv.Itoa(seg.Index),
+				v1alpha1.LabelGrant:   seg.Grant,
+			},
+			Annotations: map[string]string{AnnotationBytes: strconv.Itoa(len(seg.Data))},
+		},
+		Immutable: new(true),
+		Data: map[string]string{
+			keyFormat:   format,
+			keySession:  seg.Session,
+			keyIndex:    strconv.Itoa(seg.Index),
+			keyPrevious: seg.Previous,
+			keyDigest:   seg.Digest,
+			keyFirst:    strconv.FormatUint(seg.First, 10),
+			keyLast:     strconv.FormatUint(seg.Last, 10),
+			keyFinal:    strconv.FormatBool(seg.Final),
+		},
+		BinaryData: map[string][]byte{KeySegment: seg.Data},
+	}
+	return s.client.Post().
+		Namespace(s.namespace).Resource("configmaps").
+		VersionedParams(&metav1.CreateOptions{FieldManager: v1alpha1.ProxyName}, scheme.ParameterCodec).
+		MaxRetries(0). // the spool tries again
+		Body(cm).Do(ctx).Error()
+}
+
+// Source reads recordings of one namespace. It needs the verbs list and get.
+type Source struct {
+	client    rest.Interface
+	namespace string
+}
+
+// NewSource returns a Source; for the client see New.
+func NewSource(client rest.Interface, namespace string) *Source {
+	return &Source{client: client, namespace: namespace}
+}
+
+// List implements recording.Source.
+func (s *Source) List(ctx context.Context, session string) ([]recording.Ref, error) {
+	var refs []recording.Ref
+	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSession + "=" + session, Limit: 500}
+	for {
+		// Metadata alone: the contents of a recording may not fit into memory.
+		list := &metav1.PartialObjectMetadataList{}
+		err := s.client.Get().Namespace(s.namespace).Resource("configmaps").
+			VersionedParams(&options, scheme.ParameterCodec).
+			SetHeader("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").
+			Do(ctx).Into(list)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range list.Items {
+			ref, ok := refOf(&o, session)
+			if !ok {
+				continue
+			}
+			if len(refs) >= 2*recording.MaxSegments {
+				return nil, fmt.Errorf("session %s has too many ConfigMaps", session)
+			}
+			refs = append(refs, ref)
+		}
+		if list.Continue == "" {
+			return refs, nil
+		}
+		options.Continue = list.Continue
+	}
+}
+
+// refOf takes the index from the name: a label can be changed.
+func refOf(o *metav1.PartialObjectMetadata, session string) (recording.Ref, bool) {
+	rest, ok := strings.CutPrefix(o.Name, v1alpha1.RecordingPrefix+session+"-")
+	if !ok {
+		return recording.Ref{}, false
+	}
+	number, _, _ := strings.Cut(rest, "-")
+	index, err := strconv.Atoi(number)
+	if err != nil || len(number) != 6 {
+		return recording.Ref{}, false
+	}
+	return recording.Ref{Index: index, Name: o.Name}, true
+}
+
+// Get implements recording.Source.
+func (s *Source) Get(ctx context.Context, _ string, ref recording.Ref) (recording.Segment, error) {
+	cm := &corev1.ConfigMap{}
+	err := s.client.Get().Namespace(s.namespace).Resource("configmaps").Name(ref.Name).Do(ctx).Into(cm)
+	if err != nil {
+		if code := apierrors.ReasonForError(err); code == metav1.StatusReasonNotFound {
+			return recording.Segment{}, fmt.Errorf("it was deleted: %s", http.StatusText(http.StatusNotFound))
+		}
+		return recording.Segment{}, err
+	}
+	return decode(cm)
+}
+
+func decode(cm *corev1.ConfigMap) (recording.Segment, error) {
+	d := cm.Data
+	seg := recording.Segment{Session: d[keySession], Grant: cm.Labels[v1alpha1.LabelGrant], Previous: d[keyPrevious], Digest: d[keyDigest], Data: cm.BinaryData[KeySegment]}
+	if d[keyFormat] != format {
+		return seg, fmt.Errorf("its format %q is unknown to this program", d[keyFormat])
+	}
+	var errs [4]error
+	seg.Index, errs[0] = strconv.Atoi(d[keyIndex])
+	seg.First, errs[1] = strconv.ParseUint(d[keyFirst], 10, 64)
+	seg.Last, errs[2] = strconv.ParseUint(d[keyLast], 10, 64)
+	seg.Final, errs[3] = strconv.ParseBool(d[keyFinal])
+	for _, err := range errs {
+		if err != nil {
+			return seg, fmt.Errorf("its data is not that of a segment: %w", err)
+		}
+	}
+	return seg, nil
+}

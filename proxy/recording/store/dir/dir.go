@@ -1,0 +1,181 @@
+// Package dir keeps recordings in a folder: for each session a folder, and in it for each
+// segment NNNNNN.json.zst with the content and NNNNNN.json with the rest.
+//
+// Each file is written whole and flushed to the disk; the second makes the segment exist.
+package dir
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cardea-dev/cardea/proxy/recording"
+)
+
+const format = "cardea-recording-segment/1"
+
+// header is the content of NNNNNN.json.
+type header struct {
+	Format   string `json:"format"`
+	Session  string `json:"session"`
+	Grant    string `json:"grant,omitempty"`
+	Index    int    `json:"index"`
+	Previous string `json:"previous"`
+	Digest   string `json:"digest"`
+	First    uint64 `json:"first"`
+	Last     uint64 `json:"last"`
+	Final    bool   `json:"final"`
+}
+
+// maxHeader bounds the size of NNNNNN.json.
+const maxHeader = 8 << 10
+
+// Store keeps segments under a folder, and reads them: it is a recording.Store and a
+// recording.Source. It is safe for concurrent use by one process.
+type Store struct{ root string }
+
+// New returns a Store under root, which is made when the first segment is stored.
+func New(root string) *Store { return &Store{root: root} }
+
+// Put implements recording.Store.
+func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !recording.ValidSession(seg.Session) || seg.Index < 0 || seg.Index >= recording.MaxSegments {
+		return fmt.Errorf("store segment: %q, segment %d is not a segment of a session", seg.Session, seg.Index)
+	}
+	err := s.put(seg)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("store segment: %w: %w", recording.ErrFull, err)
+	}
+	if err != nil {
+		return fmt.Errorf("store segment: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) put(seg recording.Segment) error {
+	folder := filepath.Join(s.root, seg.Session)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	h, err := json.Marshal(header{Format: format, Session: seg.Session, Grant: seg.Grant, Index: seg.Index, Previous: seg.Previous,
+		Digest: seg.Digest, First: seg.First, Last: seg.Last, Final: seg.Final})
+	if err != nil {
+		return err
+	}
+	h = append(h, '\n')
+	path := s.path(seg.Session, seg.Index)
+	switch old, err := readBounded(path+".json", maxHeader); {
+	case err == nil && bytes.Equal(old, h):
+		data, err := readBounded(path+".json.zst", recording.MaxSegmentData)
+		if err == nil && bytes.Equal(data, seg.Data) {
+			return nil
+		}
+		return recording.ErrConflict
+	case err == nil:
+		return recording.ErrConflict
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	if err := recording.WriteWhole(path+".json.zst", seg.Data); err != nil {
+		return err
+	}
+	return recording.WriteWhole(path+".json", h)
+}
+
+func (s *Store) path(session string, index int) string {
+	return filepath.Join(s.root, session, fmt.Sprintf("%06d", index))
+}
+
+// Sessions returns the names of the sessions that have a recording.
+func (s *Store) Sessions() ([]string, error) {
+	entries, err := os.ReadDir(s.root)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && recording.ValidSession(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// List implements recording.Source.
+func (s *Store) List(_ context.Context, session string) ([]recording.Ref, error) {
+	if !recording.ValidSession(session) {
+		return nil, fmt.Errorf("%q is not the name of a session", session)
+	}
+	entries, err := os.ReadDir(filepath.Join(s.root, session))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, recording.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	var refs []recording.Ref
+	for _, e := range entries {
+		number, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || len(number) != 6 {
+			continue
+		}
+		if index, err := strconv.Atoi(number); err == nil {
+			refs = append(refs, recording.Ref{Index: index, Name: e.Name()})
+		}
+	}
+	return refs, nil
+}
+
+// Get implements recording.Source.
+func (s *Store) Get(_ context.Context, session string, ref recording.Ref) (recording.Segment, error) {
+	if !recording.ValidSession(session) {
+		return recording.Segment{}, fmt.Errorf("%q is not the name of a session", session)
+	}
+	path := s.path(session, ref.Index)
+	b, err := readBounded(path+".json", maxHeader)
+	if err != nil {
+		return recording.Segment{}, err
+	}
+	var h header
+	if err := json.Unmarshal(b, &h); err != nil {
+		return recording.Segment{}, fmt.Errorf("decode %s: %w", ref.Name, err)
+	}
+	if h.Format != format {
+		return recording.Segment{}, fmt.Errorf("its format %q is unknown to this program", h.Format)
+	}
+	data, err := readBounded(path+".json.zst", recording.MaxSegmentData)
+	if err != nil {
+		return recording.Segment{}, err
+	}
+	return recording.Segment{Session: h.Session, Grant: h.Grant, Index: h.Index, Previous: h.Previous, Digest: h.Digest,
+		First: h.First, Last: h.Last, Final: h.Final, Data: data}, nil
+}
+
+// readBounded reads a file that has at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", filepath.Base(path), limit)
+	}
+	return b, nil
+}
