@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+)
+
+// Assessment says whether an object can take effect, for its conditions. The zero
+// Assessment says no.
+type Assessment struct {
+	OK      bool
+	Reason  string // a Reason constant of the API
+	Message string // what is wrong and what to do about it
+}
+
+// AssessTarget judges a Target by its rules, store and requirements.
+func AssessTarget(in Input, t *v1alpha1.Target) Assessment {
+	if t == nil || in.Namespace == "" {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "there is no Target"}
+	}
+	if s := newLibrary(in).compile(t).shutWith; s != nil {
+		return Assessment{Reason: s.reason, Message: s.message}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: "the Target's references are there and its rules compile"}
+}
+
+// AssessGrant judges whether a grant is acceptable: its Target is there and of the kind
+// that its permissions are for. It does not judge the time.
+func AssessGrant(in Input, g *v1alpha1.AccessGrant) Assessment {
+	if g == nil || in.Namespace == "" || g.Namespace != in.Namespace {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "the grant is not an object of this gate namespace"}
+	}
+	if err := checkGrant(g); err != nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}
+	}
+	for _, t := range in.Targets {
+		if t == nil || t.Namespace != g.Namespace || t.Name != g.Spec.TargetRef.Name || t.DeletionTimestamp != nil {
+			continue
+		}
+		if t.Spec.Postgres != nil && g.Spec.Postgres == nil {
+			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a PostgreSQL server and the grant has no spec.postgres, so that it permits nothing; set it in a new grant", t.Name)}
+		}
+		if t.Spec.Postgres == nil {
+			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s has no protocol that this version knows", t.Name)}
+		}
+		return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
+	}
+	return Assessment{Reason: v1alpha1.ReasonTargetMissing, Message: fmt.Sprintf("Target %s of spec.targetRef does not exist in namespace %s; create it", g.Spec.TargetRef.Name, g.Namespace)}
+}
+
+// AssessMaskingRule judges whether a rule compiles.
+func AssessMaskingRule(r *v1alpha1.MaskingRule) Assessment {
+	if r == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "there is no rule"}
+	}
+	_, err := compileMaskingRule(r, false)
+	if err == nil {
+		_, err = selectorOf(&r.Spec.TargetSelector)
+	}
+	return assessRule(err)
+}
+
+// AssessCommandRule judges whether a rule compiles.
+func AssessCommandRule(r *v1alpha1.CommandRule) Assessment {
+	if r == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "there is no rule"}
+	}
+	_, err := compileCommandRule(r, false)
+	if err == nil {
+		_, err = selectorOf(&r.Spec.TargetSelector)
+	}
+	return assessRule(err)
+}
+
+func assessRule(err error) Assessment {
+	if err != nil {
+		return Assessment{Reason: v1alpha1.ReasonRuleInvalid, Message: err.Error() + "; the rule shuts every Target that it selects until it is corrected"}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonReady, Message: "the rule compiles"}
+}

@@ -1,0 +1,152 @@
+package policy
+
+import "github.com/cardea-dev/cardea/proxy/sql"
+
+// isStatement returns a matcher of one kind of statement about one of the objects.
+func isStatement(kind sql.Kind, objects ...string) func(*sql.Node) bool {
+	return func(n *sql.Node) bool {
+		if n.Kind != kind {
+			return false
+		}
+		for _, o := range objects {
+			if n.Object == o {
+				return true
+			}
+		}
+		return len(objects) == 0
+	}
+}
+
+// baselineRules are the shipped rules. Their names are part of the product's interface.
+var baselineRules = []BaselineRule{
+	{
+		Name: "postgres-drop-database", features: []string{sql.FeatureDropDatabase}, nodes: isStatement("Drop", "Database"),
+		Denies: "DROP DATABASE.",
+		Attack: "One statement destroys everything at once and cannot be rolled back.",
+	},
+	{
+		Name: "postgres-copy-program", features: []string{sql.FeatureCopyProgram},
+		Denies: "COPY … FROM PROGRAM and COPY … TO PROGRAM.",
+		Attack: "A login with enough rights runs any command on the database's host and leaves the gate behind.",
+	},
+	{
+		Name: "postgres-server-files", features: []string{sql.FeatureCopyServerFile, sql.FeatureServerFile},
+		Denies: "COPY from or to a file of the server, and functions that read, list or write its files (pg_read_file, pg_ls_dir, lo_export).",
+		Attack: "Reads pg_hba.conf, keys and table files past every mask, or writes a file that the server later executes.",
+	},
+	{
+		Name: "postgres-large-objects", features: []string{sql.FeatureLargeObject},
+		Denies: "Large objects: lo_* functions and statements about them.",
+		Attack: "Carries data in and out where no column is named, so that no mask applies.",
+	},
+	{
+		Name: "postgres-role-escalation", features: []string{sql.FeatureRoleEscalation},
+		Denies: "CREATE or ALTER ROLE with SUPERUSER, CREATEROLE, CREATEDB, REPLICATION or BYPASSRLS, and membership in a predefined role.",
+		Attack: "Raises the upstream login, or another role, beyond what its owner gave it.",
+	},
+	{
+		Name: "postgres-role-change", features: []string{sql.FeatureRoleChange},
+		Denies: "SET ROLE, SET SESSION AUTHORIZATION and their RESET, also by set_config.",
+		Attack: "Acts under another identity than the one the session was admitted and analysed with.",
+	},
+	{
+		Name: "postgres-credentials", features: []string{sql.FeatureCredential},
+		Denies: "Statements that set a password or hold a credential: PASSWORD clauses, user mappings, connection strings.",
+		Attack: "Mints a lasting login that outlives the grant and does not pass the gate.",
+	},
+	{
+		Name: "postgres-untrusted-language", features: []string{sql.FeatureUntrustedLanguage},
+		Denies: "CREATE LANGUAGE, and functions in a language other than sql and plpgsql.",
+		Attack: "Code in an untrusted language runs as the server's operating-system user.",
+	},
+	{
+		Name: "postgres-create-function", nodes: isStatement("Create", "Function", "Procedure", "Routine"),
+		Denies: "CREATE FUNCTION and CREATE PROCEDURE.",
+		Attack: "Hides a denied statement in a body that is not analysed, to be run later by a call, a trigger, a default or an operator.",
+	},
+	{
+		Name: "postgres-security-definer", features: []string{sql.FeatureSecurityDefiner},
+		Denies: "CREATE or ALTER FUNCTION … SECURITY DEFINER.",
+		Attack: "Leaves a door through which others act with this login's rights after the grant has ended.",
+	},
+	{
+		Name: "postgres-do-block", features: []string{sql.FeatureDoBlock}, nodes: isStatement("Do"),
+		Denies: "DO: anonymous code.",
+		Attack: "Builds a denied statement from strings and runs it where no analysis sees it.",
+	},
+	{
+		Name: "postgres-dynamic-sql", features: []string{sql.FeatureDynamicSQL},
+		Denies: "Functions that run SQL given as a value: query_to_xml, cursor_to_xml, database_to_xml, ts_stat and their kin.",
+		Attack: "Reads a masked column, or runs a denied statement, from inside a string.",
+	},
+	{
+		Name: "postgres-function-call", features: []string{sql.FeatureFunctionCall}, nodes: isStatement("Call"), liftable: true,
+		Denies: "Calls of functions and procedures that are not known to be free of side effects. An Allow rule that names every function of the command lifts it.",
+		Attack: "What such a function does cannot be established, and what is unknown is denied: it may drop, write, or read a file.",
+	},
+	{
+		Name: "postgres-triggers", features: []string{sql.FeatureTrigger},
+		Denies: "CREATE TRIGGER and CREATE RULE, and enabling or disabling them.",
+		Attack: "Makes a later, harmless-looking statement of anybody do something else, or switches an audit trigger off.",
+	},
+	{
+		Name: "postgres-event-trigger", features: []string{sql.FeatureEventTrigger},
+		Denies: "CREATE and ALTER EVENT TRIGGER.",
+		Attack: "Runs code at other users' definitions, with their rights.",
+	},
+	{
+		Name: "postgres-row-security", features: []string{sql.FeatureRowSecurity},
+		Denies: "Policies, and ENABLE, DISABLE, FORCE ROW LEVEL SECURITY.",
+		Attack: "Takes away the row filter that the database's owner relies on.",
+	},
+	{
+		Name: "postgres-create-extension", features: []string{sql.FeatureCreateExtension},
+		Denies: "CREATE and ALTER EXTENSION.",
+		Attack: "Brings in functions with file, network or operating-system access.",
+	},
+	{
+		Name: "postgres-load-library", features: []string{sql.FeatureLoadLibrary},
+		Denies: "LOAD, functions in language c or internal, and settings that preload libraries.",
+		Attack: "Loads native code into the server.",
+	},
+	{
+		Name: "postgres-foreign-servers", features: []string{sql.FeatureForeignServer},
+		Denies: "dblink, foreign data wrappers, servers, user mappings, foreign tables and IMPORT FOREIGN SCHEMA.",
+		Attack: "Makes the server connect elsewhere: to carry data out, or back to itself past the gate.",
+	},
+	{
+		Name: "postgres-replication", features: []string{sql.FeatureReplication},
+		Denies: "Publications, subscriptions, replication slots, origins, logical messages and the WAL.",
+		Attack: "Streams every row out unmasked, or fills the disk with retained WAL.",
+	},
+	{
+		Name: "postgres-alter-system", features: []string{sql.FeatureAlterSystem},
+		Denies: "ALTER SYSTEM and reloading the configuration.",
+		Attack: "Sets archive_command or a library to load and so runs commands on the host, or turns logging off.",
+	},
+	{
+		Name: "postgres-setting-escape", features: []string{sql.FeatureSettingEscape},
+		Denies: "Settings that change how statements are read or what guards apply, such as standard_conforming_strings, client_encoding, session_replication_role and row_security.",
+		Attack: "Makes the server read the next statement differently from how it was analysed.",
+	},
+	{
+		Name: "postgres-catalog-write", features: []string{sql.FeatureCatalogWrite},
+		Denies: "Writes to system catalogs, and their alteration.",
+		Attack: "Edits names, rights and passwords beneath every check.",
+	},
+	{
+		Name: "postgres-backend-control", features: []string{sql.FeatureBackendControl},
+		Denies: "pg_terminate_backend, pg_cancel_backend and other control of foreign sessions.",
+		Attack: "Ends the sessions of others.",
+	},
+	{
+		Name: "postgres-server-control", features: []string{sql.FeatureServerControl},
+		Denies: "Backup, promotion, log rotation, WAL switches, CHECKPOINT, statistics resets.",
+		Attack: "Disturbs the server as a whole, or wipes traces from its log.",
+	},
+	{
+		Name: "postgres-two-phase", features: []string{sql.FeatureTwoPhase},
+		Denies: "PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED.",
+		Attack: "Leaves a transaction with its locks behind after the session was cut, or finishes that of another.",
+	},
+}

@@ -1,0 +1,203 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// sessionRules decides on the commands of one session. Deny wins over RequireApproval,
+// that over Allow, that over Audit, that over the grant's access level.
+type sessionRules struct {
+	engine string
+	rules  *ruleSet
+	masks  *masks
+	grant  v1alpha1.RuleReference
+	level  v1alpha1.AccessLevel
+}
+
+// ruleSet is what governs the commands on one Target. Each list is ordered: rules of the
+// root namespace first, then by namespace and name.
+type ruleSet struct {
+	baseline                    []*BaselineRule
+	deny, approve, allow, audit []*commandRule
+}
+
+// Decide decides on one command as a whole.
+func (s *sessionRules) Decide(c *Command) Decision {
+	if refusal := s.unknown(c); refusal != nil {
+		return Decision{Refusal: refusal}
+	}
+	f := c.SQL
+	var audit []v1alpha1.RuleReference
+	for _, r := range s.rules.audit {
+		if r.governs(f) {
+			audit = append(audit, r.ref)
+		}
+	}
+	d := s.decide(f)
+	d.Audit = audit
+	return d
+}
+
+func (s *sessionRules) decide(f *sql.Facts) Decision {
+	if d, denied := s.denied(f); denied {
+		return d
+	}
+	var exception v1alpha1.RuleReference
+	if d, lifted := s.calls(f); d != nil {
+		return *d
+	} else if lifted != nil {
+		exception = lifted.ref
+	}
+	for i := range f.Nodes {
+		if within(s.level, f.Nodes[i].Group) {
+			continue
+		}
+		r := s.exception(func(r *commandRule) bool { return r.admits(&f.Nodes[i], f) })
+		if r == nil {
+			return s.beyond(&f.Nodes[i])
+		}
+		exception = r.ref
+	}
+	if r := s.strictest(f); r != nil {
+		return Decision{Action: RequireApproval, Rule: r.ref, Terms: r.terms, Message: r.message}
+	}
+	return Decision{Action: Allow, Rule: exception}
+}
+
+// unknown says why the command cannot be decided on, if so. Facts that contradict
+// themselves are as good as none.
+func (s *sessionRules) unknown(c *Command) *Refusal {
+	r := &Refusal{Code: CodeUnknownCommand, Message: "the command is not understood, and what is not understood is denied",
+		Hint: "write the command in another way, or ask an administrator"}
+	if c == nil || c.Engine != s.engine || c.SQL == nil {
+		return r
+	}
+	f := c.SQL
+	if !f.Known {
+		if f.Unknown != "" {
+			r.Message = "the command is denied because it is not understood: " + Printable(f.Unknown, maxShownText)
+		}
+		return r
+	}
+	if f.Statements < 0 || (f.Statements == 0) != (len(f.Nodes) == 0) || len(f.Nodes) < f.Statements {
+		return r
+	}
+	if f.Statements == 0 && len(f.Relations)+len(f.Functions)+len(f.Features) > 0 {
+		return r
+	}
+	for i := range f.Nodes {
+		if !knownStatements[f.Nodes[i].Kind] || !slices.Contains(knownGroups, f.Nodes[i].Group) {
+			return r
+		}
+	}
+	for _, feature := range f.Features {
+		if !knownFeatures[feature] {
+			return r
+		}
+	}
+	return nil
+}
+
+// denied asks the baseline, the Deny rules and the masks. None of them can be overruled.
+func (s *sessionRules) denied(f *sql.Facts) (Decision, bool) {
+	for _, b := range s.rules.baseline {
+		if !b.liftable && b.matches(f) {
+			return deniedByBaseline(b), true
+		}
+	}
+	for _, r := range s.rules.deny {
+		if r.governs(f) {
+			return Decision{Rule: r.ref, Message: r.message, Refusal: &Refusal{Code: CodeDeniedByRule, Rule: RuleName(r.ref),
+				Message: withMessage(fmt.Sprintf("%s denies the command", RuleName(r.ref)), r.message),
+				Hint:    "change the command, or ask the owner of the rule"}}, true
+		}
+	}
+	if f.MaskViolation != "" && !s.masks.Empty() {
+		rule := s.masks.behind(f.MaskedColumn)
+		return Decision{Rule: rule, Refusal: &Refusal{Code: CodeMaskedColumn, Rule: RuleName(rule),
+			Message: withMessage("the command is denied to keep masked columns masked", Printable(f.MaskViolation, maxShownText)),
+			Hint:    "select masked columns as plain output columns, and leave them out of conditions, joins, sorting and expressions"}}, true
+	}
+	return Decision{}, false
+}
+
+// calls decides on calls whose effect is not established. They need a rule that names
+// every function, whatever the access level; with the baseline rule off, the access level
+// must include writing. It returns the denial, or the rule that admits the calls.
+func (s *sessionRules) calls(f *sql.Facts) (*Decision, *commandRule) {
+	var rule *BaselineRule
+	for i := range baselineRules {
+		if b := &baselineRules[i]; b.liftable && b.matches(f) {
+			rule = b
+		}
+	}
+	on := rule != nil && slices.Contains(s.rules.baseline, rule)
+	if rule == nil || !on && s.level != v1alpha1.AccessReadOnly {
+		return nil, nil
+	}
+	r := s.exception(func(r *commandRule) bool {
+		return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return r.admitsFunctions(&n, f) })
+	})
+	if r != nil {
+		return nil, r
+	}
+	d := deniedByBaseline(rule)
+	if !on {
+		d = Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeDeniedByAccess, Rule: RuleName(s.grant),
+			Message: fmt.Sprintf("the grant permits access %s, and the command calls a function that may write", s.level),
+			Hint:    "ask for a grant with more access"}}
+	}
+	return &d, nil
+}
+
+// exception returns the first rule that admits what the default would refuse: an Allow
+// rule, or one that asks humans.
+func (s *sessionRules) exception(admits func(*commandRule) bool) *commandRule {
+	for _, rules := range [...][]*commandRule{s.rules.allow, s.rules.approve} {
+		if i := slices.IndexFunc(rules, admits); i >= 0 {
+			return rules[i]
+		}
+	}
+	return nil
+}
+
+// strictest returns the rule whose terms hold where several ask for approval: one of the
+// root namespace before all others, then the one that requires most approvers, then the
+// one with the shortest timeout, then the first by namespace and name.
+func (s *sessionRules) strictest(f *sql.Facts) *commandRule {
+	var best *commandRule
+	for _, r := range s.rules.approve {
+		if (best == nil || best.root == r.root && stricter(r.terms, best.terms)) && r.governs(f) {
+			best = r
+		}
+	}
+	return best
+}
+
+func stricter(a, b *v1alpha1.ApprovalTerms) bool {
+	return cmp.Or(cmp.Compare(b.Required, a.Required), cmp.Compare(a.Timeout.Duration, b.Timeout.Duration)) < 0
+}
+
+func (s *sessionRules) beyond(n *sql.Node) Decision {
+	return Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeDeniedByAccess, Rule: RuleName(s.grant),
+		Message: fmt.Sprintf("the grant permits access %s, and %s statements of group %s are beyond it", s.level, n.Kind, n.Group),
+		Hint:    "ask for a grant with more access"}}
+}
+
+func deniedByBaseline(b *BaselineRule) Decision {
+	return Decision{Rule: b.Reference(), Refusal: &Refusal{Code: CodeDeniedByRule, Rule: RuleName(b.Reference()),
+		Message: fmt.Sprintf("baseline rule %s denies: %s", b.Name, b.Denies),
+		Hint:    "docs/baseline.md says why; an administrator can switch the rule off for a Target in spec.baseline.disable"}}
+}
+
+func withMessage(sentence, message string) string {
+	if message == "" {
+		return sentence
+	}
+	return sentence + ": " + message
+}

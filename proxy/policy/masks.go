@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/masking"
+	"github.com/cardea-dev/cardea/proxy/masking/fn"
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// Bounds of a MaskingRule's lists, the same as in the API's schema.
+const (
+	maxColumns = 64
+	maxNames   = 64
+	maxExempt  = 32
+)
+
+// mask is one column pattern of a MaskingRule with its function.
+type mask struct {
+	schema, table, column glob
+	function              masking.Func
+	rule                  *maskingRule
+}
+
+// maskingRule is one compiled MaskingRule.
+type maskingRule struct {
+	source
+	masks  []mask
+	exempt []v1alpha1.Subject
+}
+
+func compileMaskingRule(r *v1alpha1.MaskingRule, root bool) (*maskingRule, error) {
+	c := &maskingRule{
+		source: source{root, v1alpha1.RuleReference{Kind: string(v1alpha1.RuleKindMasking), Namespace: r.Namespace, Name: r.Name}},
+		exempt: r.Spec.Exempt,
+	}
+	if n := len(r.Spec.Columns); n == 0 || n > maxColumns {
+		return nil, fmt.Errorf("spec.columns: must have 1 to %d items", maxColumns)
+	}
+	if p := r.Spec.Predicates; p != v1alpha1.PredicatesDeny && p != "" {
+		return nil, fmt.Errorf("spec.predicates: %q is not Deny", p)
+	}
+	if len(r.Spec.Exempt) > maxExempt {
+		return nil, fmt.Errorf("spec.exempt: must have at most %d items", maxExempt)
+	}
+	for i, s := range r.Spec.Exempt {
+		if err := checkSubject(s); err != nil {
+			return nil, fmt.Errorf("spec.exempt[%d]: %w", i, err)
+		}
+	}
+	for i, col := range r.Spec.Columns {
+		function, err := fn.New(col.Function)
+		if err != nil {
+			return nil, fmt.Errorf("spec.columns[%d].function: %w", i, err)
+		}
+		if n := len(col.Names); n == 0 || n > maxNames {
+			return nil, fmt.Errorf("spec.columns[%d].names: must have 1 to %d items", i, maxNames)
+		}
+		for _, name := range col.Names {
+			p := strings.Split(name, ".")
+			if len(p) != 3 || slices.Contains(p, "") {
+				return nil, fmt.Errorf("spec.columns[%d].names: %q is not SCHEMA.TABLE.COLUMN, each part a name or glob", i, name)
+			}
+			c.masks = append(c.masks, mask{newGlob(p[0], true), newGlob(p[1], true), newGlob(p[2], true), function, c})
+		}
+	}
+	return c, nil
+}
+
+// masks are the masks of a Target in the order in which they are asked. A MaskRef is an
+// index into all, counted from 1, so that it means the same for every session.
+type masks struct {
+	all  []mask
+	lift map[*maskingRule]bool // rules that this session is exempt from; nil for none
+	none bool                  // no mask is left
+}
+
+func newMasks(all []mask, lift map[*maskingRule]bool) *masks {
+	none := true
+	for i := range all {
+		none = none && lift[all[i].rule]
+	}
+	return &masks{all: all, lift: lift, none: none}
+}
+
+// Empty reports whether no column is masked at all.
+func (m *masks) Empty() bool { return m.none }
+
+// Mask returns the first mask of a column. A part of the name that is not known, the
+// empty string, matches every pattern.
+func (m *masks) Mask(schema, table, column string) sql.MaskRef {
+	for i := range m.all {
+		k := &m.all[i]
+		if k.column.matchOrUnknown(column) && k.table.matchOrUnknown(table) && k.schema.matchOrUnknown(schema) && !m.lift[k.rule] {
+			return sql.MaskRef(i + 1)
+		}
+	}
+	return 0
+}
+
+// Func returns the function of a mask and the rule that it is from.
+func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
+	if ref == 0 || uint64(ref) > uint64(len(m.all)) {
+		return withhold{}, v1alpha1.RuleReference{}
+	}
+	k := &m.all[ref-1]
+	return k.function, k.rule.ref
+}
+
+// behind returns the rule that masks a column given as SCHEMA.TABLE.COLUMN; its zero value
+// if that is not to be told from the name.
+func (m *masks) behind(column string) v1alpha1.RuleReference {
+	p := strings.Split(column, ".")
+	if len(p) != 3 {
+		return v1alpha1.RuleReference{}
+	}
+	_, rule := m.Func(m.Mask(p[0], p[1], p[2]))
+	return rule
+}
+
+// errWithheld withholds a row whose mask is not known.
+var errWithheld = errors.New("the mask of a column is not known")
+
+// withhold shows nothing.
+type withhold struct{}
+
+// Mask returns an error for every value.
+func (withhold) Mask(dst, _ []byte) ([]byte, bool, error) { return dst, true, errWithheld }
