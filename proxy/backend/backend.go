@@ -25,14 +25,16 @@ type Backend interface {
 	Run(ctx context.Context) error
 	// Ready is closed when the first snapshot is there.
 	Ready() <-chan struct{}
-	// Session writes the object of a session, whole: the first call creates it. Calls for one
-	// session come in order. It is called at a bounded rate and off the data path.
+	// Session writes the object of a session. The first call creates it; later ones, and the
+	// first after a restart of the proxy, change its status alone: what is unset in s stays as
+	// it is. Calls for one session come in order, at a bounded rate and off the data path.
 	Session(ctx context.Context, s *v1alpha1.Session) error
 	// Reachable reports the outcome of the last attempt to sign in to a target; nil is
 	// success. It does not block.
 	Reachable(target *v1alpha1.Target, err error)
-	// Store returns where recordings under the given RecordingStore go.
-	Store(s *v1alpha1.RecordingStore) (recording.Store, error)
+	// Store returns where recordings go: to the named RecordingStore, or, for the empty name
+	// and for a store that is gone, to the default one.
+	Store(name string) (recording.Store, error)
 	// TLS is the configuration for clients: the serving certificate, renewed while running,
 	// and the authority of client certificates, which are asked for and not required.
 	TLS() *tls.Config
