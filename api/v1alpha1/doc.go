@@ -9,5 +9,6 @@
 // The package imports apimachinery only, so that other programs can use it.
 //
 // +kubebuilder:object:generate=true
+// +kubebuilder:ac:generate=true
 // +groupName=access.cardea.dev
 package v1alpha1

@@ -1,0 +1,19 @@
+# Sourced by the scripts of this folder: versions of the tools and where they are kept between checkouts.
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CARDEA_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cardea
+CONTROLLER_GEN_VERSION=v0.23.0
+CRD_REF_DOCS_VERSION=v0.3.0
+GOLANGCI_LINT_VERSION=v2.15.0
+KUBERNETES_CACHE=$CARDEA_CACHE/k8s-1.37.2
+export KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$KUBERNETES_CACHE/envtest}
+
+# tool NAME MODULE VERSION prints the path of a Go program, built once for each version and compiler.
+tool() {
+  local dir=$CARDEA_CACHE/tools/$1-${3#v}
+  if [ ! -x "$dir/$1" ]; then
+    echo "building $1 $3 into $dir" >&2
+    mkdir -p "$dir"
+    GOBIN=$dir GOFLAGS='' go install "$2@$3" >&2 || return
+  fi
+  echo "$dir/$1"
+}
