@@ -1,0 +1,102 @@
+package gate
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+)
+
+// Metrics are the figures of a gate. No label holds what a client chose.
+type Metrics struct {
+	registry      *prometheus.Registry
+	handshakes    *prometheus.CounterVec
+	commands      *prometheus.CounterVec
+	refusals      *prometheus.CounterVec
+	events        *prometheus.CounterVec
+	sessionWrites *prometheus.CounterVec
+	gate          atomic.Pointer[Gate]
+}
+
+// NewMetrics returns the metrics of one gate, in a registry of their own. unshipped says
+// how many recordings, and bytes of them, await their store.
+func NewMetrics(unshipped func() (recordings int, bytes int64)) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cardea_proxy_" + name, Help: help}, labels)
+	}
+	m := &Metrics{
+		registry:      prometheus.NewRegistry(),
+		handshakes:    counter("handshakes_total", "Sign-ins by engine and outcome.", "engine", "outcome"),
+		commands:      counter("commands_total", "Commands by the decision on them.", "decision"),
+		refusals:      counter("refusals_total", "Refused sessions and commands by code.", "code"),
+		events:        counter("recorded_events_total", "Recorded events by kind.", "kind"),
+		sessionWrites: counter("session_writes_total", "Writes of Session objects by outcome.", "outcome"),
+	}
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardea_proxy_" + name, Help: help}, value))
+	}
+	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.events, m.sessionWrites)
+	gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
+	gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
+		return m.of(func(g *Gate) float64 { return g.c.Clock.Since(g.c.Backend.ProvenAt()).Seconds() })
+	})
+	gauge("unshipped_recordings", "Recordings that are not wholly stored.", func() float64 { n, _ := unshipped(); return float64(n) })
+	gauge("unshipped_bytes", "Bytes of recordings that await their store.", func() float64 { _, b := unshipped(); return float64(b) })
+	return m
+}
+
+func (m *Metrics) of(f func(*Gate) float64) float64 {
+	if g := m.gate.Load(); g != nil {
+		return f(g)
+	}
+	return 0
+}
+
+func (m *Metrics) observe(g *Gate) { m.gate.Store(g) }
+func (m *Metrics) handshake(engine, outcome string) {
+	m.handshakes.WithLabelValues(engine, outcome).Inc()
+}
+func (m *Metrics) refusal(code policy.Code)    { m.refusals.WithLabelValues(string(code)).Inc() }
+func (m *Metrics) sessionWrite(outcome string) { m.sessionWrites.WithLabelValues(outcome).Inc() }
+
+// recorder returns r with its events counted.
+func (m *Metrics) recorder(r recording.Recorder) recording.Recorder { return counted{r, m} }
+
+type counted struct {
+	recording.Recorder
+	m *Metrics
+}
+
+// Record implements recording.Recorder.
+func (c counted) Record(e *recording.Event) error {
+	if err := c.Recorder.Record(e); err != nil {
+		return err
+	}
+	c.m.events.WithLabelValues(string(e.Kind)).Inc()
+	if e.Command != nil {
+		c.m.commands.WithLabelValues(e.Command.Decision).Inc()
+		if e.Command.Code != "" {
+			c.m.refusals.WithLabelValues(e.Command.Code).Inc()
+		}
+	}
+	return nil
+}
+
+// Handler serves /metrics, /healthz (the process works) and /readyz (it takes sessions).
+func (g *Gate) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.c.Metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !g.Ready() {
+			http.Error(w, "no policy yet, or draining", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	return mux
+}
