@@ -1,0 +1,71 @@
+package recording
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func FuzzAppendEvent(f *testing.F) {
+	f.Add("select 1", "a\x00\"\\\n\r\t\x7f", "\xff\xfe\xc3\x28\u2028<&>", int64(-3), uint64(7), true)
+	f.Add("", "", "", int64(0), uint64(0), false)
+	f.Add("\xed\xa0\x80", "\u0000\u001f", "\U0001F600\xf0\x9f", int64(1), uint64(1)<<63, true)
+	f.Fuzz(func(t *testing.T, a, b, c string, n int64, id uint64, flag bool) {
+		at := time.Unix(1_700_000_000+n%1_000_000_000, n%1_000_000_000).UTC()
+		events := map[string]Event{
+			"command": {Kind: KindCommand, Command: &Command{ID: id, Text: a, Parameters: []string{b, c}, Digest: c, Decision: b, Code: a,
+				Rule: b, Message: c, Audit: []string{a}, Request: b, Approvers: []string{c, a}}},
+			"response": {Kind: KindResponse, Response: &Response{ID: id, Columns: []string{a, b}, Rows: [][]*string{{&a, nil, &c}, {}, nil},
+				Masked: []int{int(n), 1}, Final: flag, Tag: b, RowCount: n, ByteCount: -n, Truncated: flag, SQLState: a, Error: c, Unknown: flag}},
+			"empty response": {Kind: KindResponse, Response: &Response{}},
+			"empty command":  {Kind: KindCommand, Command: &Command{}},
+			"held":           {Kind: KindHeld, Held: &Held{ID: id, Text: a, Rule: b, Request: c}},
+			"started":        {Kind: KindStarted, Started: &Started{Schema: 1, Session: a, Reason: b, Client: c}},
+			"connected":      {Kind: KindConnected, Connected: &Connected{Engine: a, Client: b}},
+			"disconnected":   {Kind: KindDisconnected, Disconnected: &Disconnected{Reason: a}},
+			"ended":          {Kind: KindEnded, Ended: &Ended{Reason: c, Recovered: flag}},
+		}
+		for name, e := range events {
+			e.Sequence, e.Time, e.Connection = id, at, uint32(n)
+			line, err := appendEvent(nil, &e)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if i := bytes.IndexByte(line, '\n'); i != len(line)-1 {
+				t.Fatalf("%s: a newline at %d of %d", name, i, len(line))
+			}
+			want, err := json.Marshal(&e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, wanted any
+			if err := json.Unmarshal(line, &got); err != nil {
+				t.Fatalf("%s: %v in %q", name, err, line)
+			}
+			if err := json.Unmarshal(want, &wanted); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(wanted, got); d != "" {
+				t.Fatalf("%s: not what encoding/json writes (-want +got):\n%s", name, d)
+			}
+		}
+	})
+}
+
+func TestAppendEventRefusesEmptyKind(t *testing.T) {
+	for name, e := range map[string]Event{
+		"no kind":       {Command: &Command{}},
+		"no content":    {Kind: KindResponse},
+		"other content": {Kind: KindCommand, Response: &Response{}},
+		"unknown kind":  {Kind: "x", Ended: &Ended{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if line, err := appendEvent(nil, &e); err == nil {
+				t.Errorf("wrote %s", line)
+			}
+		})
+	}
+}
