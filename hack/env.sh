@@ -17,3 +17,6 @@ tool() {
   fi
   echo "$dir/$1"
 }
+
+# kubectl is the user's own, or the one of the local cluster; its plugin comes from this checkout.
+PATH=$ROOT/bin:$PATH:$KUBERNETES_CACHE/bin

@@ -1,0 +1,15 @@
+#!/bin/bash
+# Runs the tests of all packages, or `go test` with the arguments given. Without arguments everything that
+# does not link the C parser runs under the race detector too, which would compile all of the parser again.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+cd "$ROOT"
+if [ $# -gt 0 ]; then exec go test "$@"; fi
+parser=github.com/pganalyze/pg_query_go
+with=() without=()
+while IFS= read -r package; do
+  if go list -deps -test "$package" | grep -q "^$parser"; then with+=("$package"); else without+=("$package"); fi
+done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep .)
+go test -race -p 2 -timeout 15m "${without[@]}"
+go test -p 2 -timeout 15m "${with[@]}"
+(cd hack/images && go test ./...)
