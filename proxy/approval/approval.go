@@ -11,6 +11,9 @@ import (
 )
 
 // Requests is where ApprovalRequests live. Implementations are safe for concurrent use.
+// Objects that they return are shared and never modified. Errors are those of
+// k8s.io/apimachinery/pkg/api/errors where they tell of a missing object, one that is
+// there already, or a conflict; with any other error the outcome is unknown.
 type Requests interface {
 	// Create makes a request; the name is generated if empty. It returns the stored object.
 	Create(ctx context.Context, r *v1alpha1.ApprovalRequest) (*v1alpha1.ApprovalRequest, error)
