@@ -48,7 +48,9 @@ type AccessGrantSpec struct {
 
 	// duration is how long the grant lasts from the moment it is approved (or from startsAt,
 	// if that is later), for example "1h"; at most 8760h. It may only shrink.
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('8760h')",message="duration must be more than 0s and at most 8760h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8760h')",message="duration must be more than 0s and at most 8760h, written like 90m or 1h30m"
 	// +optional
 	Duration *metav1.Duration `json:"duration,omitempty"`
 
@@ -76,9 +78,11 @@ type AccessGrantSpec struct {
 	DesiredState GrantState `json:"desiredState,omitempty"`
 
 	// ttlAfterExpired, if set, is how long an expired or revoked grant is kept before the
-	// operator deletes it, for example "720h". Without it the grant stays, so that Git does
-	// not mint it again.
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="ttlAfterExpired must not be negative"
+	// operator deletes it, for example "720h"; 0s to 87600h. Without it the grant stays, so
+	// that Git does not mint it again.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('87600h')",message="ttlAfterExpired must be between 0s and 87600h, written like 720h"
 	// +optional
 	TTLAfterExpired *metav1.Duration `json:"ttlAfterExpired,omitempty"`
 }

@@ -10,10 +10,12 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.targetSelector) || has(self.grantSelector) || has(self.subjects)",message="at least one of targetSelector, grantSelector and subjects must be set; targetSelector: {} locks everything"
 type AccessLockSpec struct {
 	// targetSelector matches Targets by label; `{}` matches all.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || size(e.values) == 0))",message="matchExpressions: operator must be In or NotIn with values, or Exists or DoesNotExist without"
 	// +optional
 	TargetSelector *metav1.LabelSelector `json:"targetSelector,omitempty"`
 
 	// grantSelector matches AccessGrants by label; `{}` matches all.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || size(e.values) == 0))",message="matchExpressions: operator must be In or NotIn with values, or Exists or DoesNotExist without"
 	// +optional
 	GrantSelector *metav1.LabelSelector `json:"grantSelector,omitempty"`
 

@@ -28,6 +28,7 @@ const (
 type CommandRuleSpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
 	// gate namespace for a rule in the root namespace.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || size(e.values) == 0))",message="matchExpressions: operator must be In or NotIn with values, or Exists or DoesNotExist without"
 	// +required
 	TargetSelector metav1.LabelSelector `json:"targetSelector"`
 
@@ -170,7 +171,9 @@ type ApprovalTerms struct {
 
 	// timeout is how long a request stays open, for example "10m"; 10s to 24h.
 	// +kubebuilder:default="10m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="timeout must be between 10s and 24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="timeout must be between 10s and 24h, written like 90s or 10m"
 	// +optional
 	Timeout metav1.Duration `json:"timeout,omitzero"`
 

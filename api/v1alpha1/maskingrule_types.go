@@ -8,6 +8,7 @@ import (
 type MaskingRuleSpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
 	// gate namespace for a rule in the root namespace.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || size(e.values) == 0))",message="matchExpressions: operator must be In or NotIn with values, or Exists or DoesNotExist without"
 	// +required
 	TargetSelector metav1.LabelSelector `json:"targetSelector"`
 
@@ -61,7 +62,7 @@ type MaskedColumns struct {
 // MaskFunction is exactly one way to mask a value. NULL stays NULL under every function.
 // Where a function has no value of the column's type, the result is NULL.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.redact), has(self.partial), has(self.email), has(self.fixed), has(self.null)].exists_one(x, x)",message="exactly one of redact, partial, email, fixed and null must be set"
+// +kubebuilder:validation:XValidation:rule="[has(self.redact), has(self.partial), has(self.email), has(self.fixed), has(self.__null__)].exists_one(x, x)",message="exactly one of redact, partial, email, fixed and null must be set"
 type MaskFunction struct {
 	// redact replaces the whole value by "[redacted]".
 	// +optional

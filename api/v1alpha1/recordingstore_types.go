@@ -15,7 +15,9 @@ type RecordingStoreSpec struct {
 	// retention is how long a recording is kept after its session ended, for example "720h";
 	// 1h to 87600h.
 	// +kubebuilder:default="720h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="retention must be between 1h and 87600h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="retention must be between 1h and 87600h, written like 720h"
 	// +optional
 	Retention metav1.Duration `json:"retention,omitzero"`
 
