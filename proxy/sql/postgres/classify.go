@@ -1,0 +1,206 @@
+package postgres
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// maxDepth is how deep a tree may nest; more is unknown.
+const maxDepth = 2500
+
+// classifier collects the facts of one command that need no catalog.
+type classifier struct {
+	facts *sql.Facts
+	text  []byte
+	depth int
+	// statement is the node of the innermost statement around, whose group functions raise.
+	statement int
+	// executes are the names of the prepared statements that the command executes, prepares
+	// those that it prepares itself.
+	executes, prepares []string
+	// written are the relations whose rows or definition the statement around changes.
+	written map[*pgquery.RangeVar]bool
+}
+
+// command classifies all statements of a text.
+func (c *classifier) command(tree *pgquery.ParseResult) {
+	c.facts.Known = true
+	c.facts.Statements = len(tree.Stmts)
+	c.written = map[*pgquery.RangeVar]bool{}
+	for _, s := range tree.Stmts {
+		c.statement = -1
+		c.visit(unwrap(s.Stmt))
+	}
+	if c.facts.Known && len(tree.Stmts) > 0 && len(c.facts.Nodes) == 0 {
+		c.unknown("the statement is not known")
+	}
+	if !c.facts.Known {
+		c.facts.Sensitive, c.facts.SensitiveParameters = true, true
+	}
+	c.facts.Nodes = distinct(c.facts.Nodes)
+}
+
+func distinct(nodes []sql.Node) []sql.Node {
+	var out []sql.Node
+	for _, n := range nodes {
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (c *classifier) unknown(why string) {
+	if c.facts.Known {
+		c.facts.Known, c.facts.Unknown = false, why
+	}
+}
+
+// visit classifies a message and what is in it.
+func (c *classifier) visit(m any) {
+	if m == nil || !c.facts.Known {
+		return
+	}
+	if c.depth++; c.depth > maxDepth {
+		c.unknown("the statement nests too deeply")
+	}
+	defer func(statement int) { c.depth--; c.statement = statement }(c.statement)
+	message, ok := m.(proto.Message)
+	if !ok {
+		c.unknown("the statement holds a construct that is not known")
+		return
+	}
+	name := string(message.ProtoReflect().Descriptor().Name())
+	if !inert[name] && !c.special(m) {
+		n := kind(m, name)
+		if n.Kind == "" {
+			c.unknown("the statement holds a construct that is not known: " + name)
+			return
+		}
+		n.Unfiltered = n.Unfiltered || unfiltered(m)
+		c.facts.Nodes = append(c.facts.Nodes, n)
+		c.statement = len(c.facts.Nodes) - 1
+	}
+	c.note(m)
+	if !children(m, c.visit) {
+		c.unknown("the statement holds a construct that is not known: " + name)
+	}
+}
+
+// special handles the messages that are no statements and yet mean something.
+func (c *classifier) special(m any) bool {
+	switch m := m.(type) {
+	case *pgquery.RangeVar:
+		c.relation(m)
+	case *pgquery.FuncCall:
+		c.function(names(m.Funcname))
+	case *pgquery.RangeTableSample:
+		if n := names(m.Method); len(n) != 1 || n[0] != "bernoulli" && n[0] != "system" {
+			c.function(n)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// raise puts the statement around into a group that needs at least as much as g.
+func (c *classifier) raise(g sql.Group) {
+	if c.statement < 0 {
+		c.unknown("a function stands outside of a statement")
+		return
+	}
+	n := &c.facts.Nodes[c.statement]
+	switch {
+	case n.Group == sql.GroupAdministration || n.Group == g:
+	case g == sql.GroupAdministration || n.Group == sql.GroupRead || n.Group == sql.GroupSession || n.Group == sql.GroupTransaction:
+		n.Group = g
+	}
+}
+
+func (c *classifier) feature(f string) {
+	if !slices.Contains(c.facts.Features, f) {
+		c.facts.Features = append(c.facts.Features, f)
+	}
+}
+
+func (c *classifier) relation(r *pgquery.RangeVar) {
+	out := sql.Relation{Schema: r.Schemaname, Name: r.Relname, Write: c.written[r]}
+	if out.Name == "" {
+		return
+	}
+	if out.Write && (out.Schema == "pg_catalog" || out.Schema == "information_schema" || strings.HasPrefix(out.Name, "pg_")) {
+		c.feature(sql.FeatureCatalogWrite)
+	}
+	if !slices.Contains(c.facts.Relations, out) {
+		c.facts.Relations = append(c.facts.Relations, out)
+	}
+}
+
+// write notes that a relation's rows or definition are changed.
+func (c *classifier) write(relations ...*pgquery.RangeVar) {
+	for _, r := range relations {
+		if r != nil {
+			c.written[r] = true
+		}
+	}
+}
+
+// named notes relations that a statement names by lists of strings.
+func (c *classifier) named(t pgquery.ObjectType, list []*pgquery.Node) {
+	switch t {
+	case pgquery.ObjectType_OBJECT_TABLE, pgquery.ObjectType_OBJECT_VIEW, pgquery.ObjectType_OBJECT_MATVIEW, pgquery.ObjectType_OBJECT_FOREIGN_TABLE,
+		pgquery.ObjectType_OBJECT_SEQUENCE, pgquery.ObjectType_OBJECT_INDEX:
+	default:
+		return
+	}
+	for _, n := range list {
+		name := names(n.GetList().GetItems())
+		if len(name) == 0 {
+			continue
+		}
+		r := &pgquery.RangeVar{Relname: name[len(name)-1]}
+		if len(name) > 1 {
+			r.Schemaname = name[len(name)-2]
+		}
+		c.write(r)
+		c.relation(r)
+	}
+}
+
+// names returns the strings of a list.
+func names(list []*pgquery.Node) []string {
+	var out []string
+	for _, n := range list {
+		if s := n.GetString_(); s != nil {
+			out = append(out, s.Sval)
+		}
+	}
+	return out
+}
+
+// credential says that the text holds a credential.
+func (c *classifier) credential() {
+	c.feature(sql.FeatureCredential)
+	c.facts.Sensitive, c.facts.SensitiveParameters = true, true
+}
+
+// mentionsPassword says that a text with code in it may hold a credential.
+func (c *classifier) mentionsPassword() bool {
+	return bytes.Contains(bytes.ToLower(c.text), []byte("password"))
+}
+
+// quoteIdent names an identifier in a sentence for the client.
+func quoteIdent(s string) string {
+	if len(s) > 64 {
+		s = s[:64]
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,338 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// note reports what a message means beyond its kind: features, written relations,
+// credentials.
+func (c *classifier) note(m any) {
+	switch m := m.(type) {
+	case *pgquery.InsertStmt:
+		c.write(m.Relation)
+	case *pgquery.UpdateStmt:
+		c.write(m.Relation)
+	case *pgquery.DeleteStmt:
+		c.write(m.Relation)
+	case *pgquery.MergeStmt:
+		c.write(m.Relation)
+	case *pgquery.TruncateStmt:
+		c.writeAll(m.Relations)
+	case *pgquery.LockStmt:
+		c.writeAll(m.Relations)
+	case *pgquery.IntoClause:
+		c.write(m.Rel)
+	case *pgquery.CopyStmt:
+		c.noteCopy(m)
+	case *pgquery.ExecuteStmt:
+		c.executes = append(c.executes, m.Name)
+	case *pgquery.PrepareStmt:
+		c.prepares = append(c.prepares, m.Name)
+	case *pgquery.VariableSetStmt:
+		c.setting(m)
+	case *pgquery.DiscardStmt:
+		if m.Target == pgquery.DiscardMode_DISCARD_ALL {
+			c.feature(sql.FeatureRoleChange)
+		}
+	case *pgquery.TransactionStmt:
+		switch m.Kind {
+		case pgquery.TransactionStmtKind_TRANS_STMT_PREPARE, pgquery.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
+			pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+			c.feature(sql.FeatureTwoPhase)
+		}
+	case *pgquery.DoStmt:
+		c.feature(sql.FeatureDoBlock)
+		c.language(m.Args)
+		c.code()
+	case *pgquery.CallStmt:
+		c.feature(sql.FeatureFunctionCall)
+	default:
+		c.noteRoles(m)
+		c.noteDefinition(m)
+		c.noteSpecial(m)
+	}
+}
+
+func (c *classifier) writeAll(list []*pgquery.Node) {
+	for _, n := range list {
+		c.write(n.GetRangeVar())
+	}
+}
+
+func (c *classifier) noteCopy(m *pgquery.CopyStmt) {
+	if m.IsFrom {
+		c.write(m.Relation)
+	}
+	switch {
+	case m.IsProgram:
+		c.feature(sql.FeatureCopyProgram)
+	case m.Filename != "":
+		c.feature(sql.FeatureCopyServerFile)
+	}
+}
+
+// noteRoles reports what changes rights and roles.
+func (c *classifier) noteRoles(m any) {
+	switch m := m.(type) {
+	case *pgquery.CreateRoleStmt:
+		c.roleOptions(m.Options)
+	case *pgquery.AlterRoleStmt:
+		c.roleOptions(m.Options)
+		if m.Action != 0 && (predefined(m.Role) || c.optionsGrantPredefined(m.Options)) {
+			c.feature(sql.FeatureRoleEscalation)
+		}
+	case *pgquery.AlterRoleSetStmt:
+		c.setting(m.Setstmt)
+	case *pgquery.AlterDatabaseSetStmt:
+		c.setting(m.Setstmt)
+	case *pgquery.GrantRoleStmt:
+		for _, n := range m.GrantedRoles {
+			if m.IsGrant && strings.HasPrefix(n.GetAccessPriv().GetPrivName(), "pg_") {
+				c.feature(sql.FeatureRoleEscalation)
+			}
+		}
+		for _, n := range m.Opt {
+			if d := n.GetDefElem(); m.IsGrant && d != nil && d.Defname == "admin" {
+				c.feature(sql.FeatureRoleEscalation)
+			}
+		}
+	case *pgquery.GrantStmt:
+		if m.IsGrant && m.Objtype == pgquery.ObjectType_OBJECT_PARAMETER_ACL {
+			c.feature(sql.FeatureRoleEscalation)
+		}
+	case *pgquery.ReassignOwnedStmt:
+		c.feature(sql.FeatureRoleEscalation)
+	case *pgquery.CreateUserMappingStmt, *pgquery.AlterUserMappingStmt, *pgquery.CreateSubscriptionStmt:
+		c.credential()
+	case *pgquery.AlterSubscriptionStmt:
+		if m.Conninfo != "" {
+			c.credential()
+		}
+	}
+}
+
+func predefined(r *pgquery.RoleSpec) bool { return strings.HasPrefix(r.GetRolename(), "pg_") }
+
+// escalating are the role options that give more than the creator may have meant; each
+// also without effect when false, which only their argument tells.
+var escalating = words("superuser createrole createdb isreplication bypassrls rolemembers adminmembers addroleto")
+
+func (c *classifier) roleOptions(options []*pgquery.Node) {
+	for _, n := range options {
+		d := n.GetDefElem()
+		if d == nil {
+			continue
+		}
+		switch b := d.Arg.GetBoolean(); {
+		case d.Defname == "password":
+			c.credential()
+		case escalating[d.Defname] && (b == nil || b.Boolval) && (d.Defname != "addroleto" && d.Defname != "rolemembers" || c.optionsGrantPredefined(options)):
+			c.feature(sql.FeatureRoleEscalation)
+		}
+	}
+}
+
+// optionsGrantPredefined reports whether membership in a predefined role is among the
+// options.
+func (c *classifier) optionsGrantPredefined(options []*pgquery.Node) bool {
+	return slices.ContainsFunc(options, func(n *pgquery.Node) bool {
+		return slices.ContainsFunc(n.GetDefElem().GetArg().GetList().GetItems(), func(r *pgquery.Node) bool { return predefined(r.GetRoleSpec()) })
+	})
+}
+
+// noteDefinition reports what definitions change.
+func (c *classifier) noteDefinition(m any) {
+	switch m := m.(type) {
+	case *pgquery.CreateStmt:
+		c.write(m.Relation)
+	case *pgquery.CreateForeignTableStmt:
+		c.feature(sql.FeatureForeignServer)
+		c.write(m.BaseStmt.GetRelation())
+	case *pgquery.ViewStmt:
+		c.write(m.View)
+	case *pgquery.IndexStmt:
+		c.write(m.Relation)
+	case *pgquery.CreateSeqStmt:
+		c.write(m.Sequence)
+	case *pgquery.AlterSeqStmt:
+		c.write(m.Sequence)
+	case *pgquery.RefreshMatViewStmt:
+		c.write(m.Relation)
+	case *pgquery.RenameStmt:
+		c.write(m.Relation)
+	case *pgquery.AlterObjectSchemaStmt:
+		c.write(m.Relation)
+	case *pgquery.AlterTableStmt:
+		c.write(m.Relation)
+	case *pgquery.AlterTableCmd:
+		c.noteAlterTable(m)
+	case *pgquery.DropStmt:
+		c.named(m.RemoveType, m.Objects)
+		if m.RemoveType == pgquery.ObjectType_OBJECT_POLICY {
+			c.feature(sql.FeatureRowSecurity)
+		}
+	case *pgquery.CreateTrigStmt:
+		c.write(m.Relation)
+		c.feature(sql.FeatureTrigger)
+	case *pgquery.RuleStmt:
+		c.write(m.Relation)
+		c.feature(sql.FeatureTrigger)
+	case *pgquery.CreatePolicyStmt:
+		c.write(m.Table)
+		c.feature(sql.FeatureRowSecurity)
+	case *pgquery.AlterPolicyStmt:
+		c.write(m.Table)
+		c.feature(sql.FeatureRowSecurity)
+	case *pgquery.CreateFunctionStmt:
+		c.language(m.Options)
+		c.functionOptions(m.Options)
+		c.code()
+	case *pgquery.AlterFunctionStmt:
+		c.functionOptions(m.Actions)
+	case *pgquery.ClusterStmt:
+		c.write(m.Relation)
+	case *pgquery.ReindexStmt:
+		c.write(m.Relation)
+	}
+}
+
+func (c *classifier) noteAlterTable(m *pgquery.AlterTableCmd) {
+	switch m.Subtype {
+	case pgquery.AlterTableType_AT_EnableRowSecurity, pgquery.AlterTableType_AT_DisableRowSecurity, pgquery.AlterTableType_AT_ForceRowSecurity,
+		pgquery.AlterTableType_AT_NoForceRowSecurity:
+		c.feature(sql.FeatureRowSecurity)
+	case pgquery.AlterTableType_AT_EnableTrig, pgquery.AlterTableType_AT_EnableAlwaysTrig, pgquery.AlterTableType_AT_EnableReplicaTrig,
+		pgquery.AlterTableType_AT_DisableTrig, pgquery.AlterTableType_AT_EnableTrigAll, pgquery.AlterTableType_AT_DisableTrigAll,
+		pgquery.AlterTableType_AT_EnableTrigUser, pgquery.AlterTableType_AT_DisableTrigUser, pgquery.AlterTableType_AT_EnableRule,
+		pgquery.AlterTableType_AT_EnableAlwaysRule, pgquery.AlterTableType_AT_EnableReplicaRule, pgquery.AlterTableType_AT_DisableRule:
+		c.feature(sql.FeatureTrigger)
+	}
+}
+
+// noteSpecial reports statements that are a feature by themselves.
+func (c *classifier) noteSpecial(m any) {
+	switch m := m.(type) {
+	case *pgquery.DropdbStmt:
+		c.feature(sql.FeatureDropDatabase)
+	case *pgquery.AlterSystemStmt:
+		c.feature(sql.FeatureAlterSystem)
+		c.setting(m.Setstmt)
+	case *pgquery.LoadStmt:
+		c.feature(sql.FeatureLoadLibrary)
+	case *pgquery.CheckPointStmt:
+		c.feature(sql.FeatureServerControl)
+	case *pgquery.CreatePLangStmt, *pgquery.CreateTransformStmt:
+		c.feature(sql.FeatureUntrustedLanguage)
+	case *pgquery.CreateAmStmt:
+		c.feature(sql.FeatureLoadLibrary)
+	case *pgquery.CreateExtensionStmt, *pgquery.AlterExtensionStmt, *pgquery.AlterExtensionContentsStmt:
+		c.feature(sql.FeatureCreateExtension)
+	case *pgquery.CreateEventTrigStmt, *pgquery.AlterEventTrigStmt:
+		c.feature(sql.FeatureEventTrigger)
+	case *pgquery.CreatePublicationStmt, *pgquery.AlterPublicationStmt, *pgquery.CreateSubscriptionStmt, *pgquery.AlterSubscriptionStmt,
+		*pgquery.DropSubscriptionStmt, *pgquery.ReplicaIdentityStmt:
+		c.feature(sql.FeatureReplication)
+	case *pgquery.CreateFdwStmt, *pgquery.AlterFdwStmt, *pgquery.CreateForeignServerStmt, *pgquery.AlterForeignServerStmt,
+		*pgquery.DropUserMappingStmt, *pgquery.ImportForeignSchemaStmt:
+		c.feature(sql.FeatureForeignServer)
+		if c.mentionsPassword() {
+			c.credential()
+		}
+	case *pgquery.CreateUserMappingStmt, *pgquery.AlterUserMappingStmt:
+		c.feature(sql.FeatureForeignServer)
+	}
+	if about, ok := m.(interface{ GetObjtype() pgquery.ObjectType }); ok && about.GetObjtype() == pgquery.ObjectType_OBJECT_LARGEOBJECT {
+		c.feature(sql.FeatureLargeObject)
+	}
+	if about, ok := m.(interface{ GetObjectType() pgquery.ObjectType }); ok && about.GetObjectType() == pgquery.ObjectType_OBJECT_LARGEOBJECT {
+		c.feature(sql.FeatureLargeObject)
+	}
+}
+
+// language reports code in a language that is not confined to SQL.
+func (c *classifier) language(options []*pgquery.Node) {
+	for _, n := range options {
+		d := n.GetDefElem()
+		if d == nil || d.Defname != "language" {
+			continue
+		}
+		switch d.Arg.GetString_().GetSval() {
+		case "sql", "plpgsql":
+		case "c", "internal":
+			c.feature(sql.FeatureLoadLibrary)
+			c.feature(sql.FeatureUntrustedLanguage)
+		default:
+			c.feature(sql.FeatureUntrustedLanguage)
+		}
+	}
+}
+
+func (c *classifier) functionOptions(options []*pgquery.Node) {
+	for _, n := range options {
+		switch d := n.GetDefElem(); {
+		case d.GetDefname() == "security" && (d.Arg.GetBoolean() == nil || d.Arg.GetBoolean().Boolval):
+			c.feature(sql.FeatureSecurityDefiner)
+		case d.GetDefname() == "set":
+			c.setting(d.Arg.GetVariableSetStmt())
+		}
+	}
+}
+
+// code notes that the text holds code whose constants are not told apart.
+func (c *classifier) code() {
+	if c.mentionsPassword() {
+		c.credential()
+	}
+}
+
+// escapes are settings that change how later statements are read, what guards apply to
+// them, or what the server's log tells of them.
+var escapes = words(`standard_conforming_strings backslash_quote client_encoding session_replication_role row_security
+	allow_system_table_mods ignore_system_indexes zero_damaged_pages check_function_bodies debug_print_parse debug_print_rewritten debug_print_plan
+	log_statement log_min_messages log_min_error_statement log_min_duration_statement lo_compat_privileges createrole_self_grant debug_discard_caches`)
+
+// loads are settings that make the server load code or run programs.
+var loads = words(`local_preload_libraries session_preload_libraries shared_preload_libraries dynamic_library_path extension_control_path
+	jit_provider archive_command archive_library archive_cleanup_command restore_command recovery_end_command ssl_passphrase_command`)
+
+// setting reports what a change of a setting means.
+func (c *classifier) setting(m *pgquery.VariableSetStmt) {
+	if m == nil || harmless(m) {
+		return
+	}
+	c.settingNamed(m.Name)
+}
+
+// settingNamed reports what a change of a setting to an unknown value means.
+func (c *classifier) settingNamed(name string) {
+	name = strings.ToLower(name)
+	switch {
+	case name == "role" || name == "session_authorization":
+		c.feature(sql.FeatureRoleChange)
+	case loads[name]:
+		c.feature(sql.FeatureLoadLibrary)
+	case escapes[name]:
+		c.feature(sql.FeatureSettingEscape)
+	}
+}
+
+// harmless reports whether a setting is set to what the gate itself relies on; drivers do
+// so when they start.
+func harmless(m *pgquery.VariableSetStmt) bool {
+	if m.Kind != pgquery.VariableSetKind_VAR_SET_VALUE || len(m.Args) != 1 {
+		return false
+	}
+	value := strings.ToLower(m.Args[0].GetAConst().GetSval().GetSval())
+	switch strings.ToLower(m.Name) {
+	case "standard_conforming_strings", "row_security":
+		return value == "on" || value == "true"
+	case "client_encoding":
+		return value == "utf8" || value == "utf-8" || value == "unicode"
+	}
+	return false
+}
