@@ -1,0 +1,44 @@
+package desired
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+)
+
+// Keys of the Secret with the proxy's serving certificate.
+const (
+	KeyCert   = "tls.crt"
+	KeyKey    = "tls.key"
+	KeyCA     = "ca.crt"
+	KeyRedact = "redact.key"
+)
+
+// TLS is the content of the gate's TLS Secret. Bundle are the authorities that sign for
+// the gate; Redact keys the hashes that stand for masked constants.
+type TLS struct{ Cert, Key, Bundle, Redact []byte }
+
+// TLSSecret returns the Secret that the proxy serves with.
+func TLSSecret(g Gate, t TLS) *corev1ac.SecretApplyConfiguration {
+	return corev1ac.Secret(v1alpha1.ProxyTLSName, g.Namespace).
+		WithLabels(Labels(g.Namespace)).
+		WithType(corev1.SecretTypeTLS).
+		WithData(map[string][]byte{KeyCert: t.Cert, KeyKey: t.Key, KeyCA: t.Bundle, KeyRedact: t.Redact})
+}
+
+// TLSConfigMap returns the ConfigMap by which anybody in the gate namespace can learn whom
+// to trust.
+func TLSConfigMap(g Gate, t TLS) *corev1ac.ConfigMapApplyConfiguration {
+	return corev1ac.ConfigMap(v1alpha1.ProxyTLSName, g.Namespace).
+		WithLabels(Labels(g.Namespace)).
+		WithData(map[string]string{KeyCA: string(t.Bundle)})
+}
+
+// ServingNames are the names in the proxy's certificate.
+func ServingNames(namespace string) []string {
+	return []string{
+		Host(namespace), Host(namespace) + ".cluster.local",
+		v1alpha1.ProxyName + "." + namespace, v1alpha1.ProxyName,
+	}
+}
