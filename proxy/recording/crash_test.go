@@ -185,7 +185,7 @@ func TestTornLastEvent(t *testing.T) {
 		if len(events) != want || !result.Cut || events[want-1].Ended.Reason != recording.ReasonCut {
 			t.Fatalf("torn at %d of %d: %d events, %+v", size, len(content), len(events), result)
 		}
-		if len(f.found) != 1 || !f.found[0].Cut || f.found[0].Started.Grant != "report-agent" {
+		if len(f.found) != 1 || !f.found[0].Cut || f.found[0].Started.Grant != "report-agent" || !f.found[0].StartedAt.Equal(events[0].Time) {
 			t.Fatalf("recovered %+v", f.found)
 		}
 		if p := f.progress["s1"]; p[len(p)-1] != fmt.Sprintf("%d Cut", result.Segments) {

@@ -26,9 +26,10 @@ type Recovered struct {
 	Started Started
 	// Cut says that the session's end is not in the recording: the process died before.
 	Cut bool
-	// LastEvent is the time of the last event, Reason why the session ended.
-	LastEvent time.Time
-	Reason    string
+	// StartedAt is the time of the first event and LastEvent of the last, Reason why the
+	// session ended.
+	StartedAt, LastEvent time.Time
+	Reason               string
 }
 
 // Recover takes over what an earlier process left in the spool: it removes a last event that
@@ -106,7 +107,7 @@ func (s *Spool) recoverOne(ctx context.Context, session string, names []string) 
 	if t.progress.Done && s.c.Progress != nil {
 		s.c.Progress(session, t.progress.Segments, t.progress.Previous, t.state())
 	}
-	return &Recovered{Started: t.started, Cut: t.progress.Cut, LastEvent: t.last, Reason: t.reason}, nil
+	return &Recovered{Started: t.started, Cut: t.progress.Cut, StartedAt: t.begun, LastEvent: t.last, Reason: t.reason}, nil
 }
 
 // loadProgress reads how far the recording was shipped; false if nothing was.
@@ -122,7 +123,7 @@ func (t *tape) loadProgress() (bool, error) {
 	if err := json.Unmarshal(b, &p); err != nil || p.Version != 1 || p.Offset < 0 || p.Segments < 1 || p.Sequence < 1 {
 		return false, fmt.Errorf("%w: its state cannot be read", errDamaged)
 	}
-	t.progress, t.started, t.last = p, p.Started, p.Time
+	t.progress, t.started, t.begun, t.last = p, p.Started, p.Begun, p.Time
 	return true, nil
 }
 
@@ -218,7 +219,7 @@ func (t *tape) accept(line []byte, found *tail) bool {
 		return false
 	}
 	if e.Sequence == 1 {
-		found.started = e.Started
+		found.started, t.begun = e.Started, e.Time
 	}
 	found.ended, t.last = e.Ended, e.Time
 	return true

@@ -212,7 +212,7 @@ func (t *tape) advance(p *parcel) error {
 	s := t.spool
 	t.mu.Lock()
 	next := progress{Version: 1, Started: t.started, Segments: p.Index + 1, Previous: p.Digest, Offset: p.End, Sequence: p.Next, Split: p.Last == p.Next,
-		Time: t.last, Done: p.Final, Cut: t.progress.Cut}
+		Begun: t.begun, Time: t.last, Done: p.Final, Cut: t.progress.Cut}
 	t.mu.Unlock()
 	b, err := json.Marshal(next)
 	if err != nil {

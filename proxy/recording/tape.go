@@ -44,6 +44,7 @@ type tape struct {
 	pending *parcel
 
 	mu       sync.Mutex
+	begun    time.Time // of the first event
 	progress progress
 	file     *os.File // of the last chunk
 	chunks   []chunk
@@ -194,7 +195,12 @@ func (t *tape) begin() error {
 	if err := t.nextChunk(); err != nil {
 		return err
 	}
-	return t.record(&Event{Kind: KindStarted, Started: &t.started})
+	e := &Event{Kind: KindStarted, Started: &t.started}
+	if err := t.record(e); err != nil {
+		return err
+	}
+	t.begun = e.Time
+	return nil
 }
 
 // Close implements Recorder.

@@ -4,7 +4,7 @@
 // The proxy may create ConfigMaps with the prefix cardea-rec- and do nothing else with them,
 // so it cannot see what a taken name holds. A segment is created as
 // cardea-rec-SESSION-NNNNNN; if that name is taken, by an attempt whose answer was lost or by
-// somebody who wants to be in the way, it is created as cardea-rec-SESSION-NNNNNN-DIGEST with
+// somebody who wants to be in the way, it is created as cardea-rec-SESSION-DIGEST-NNNNNN with
 // the first 16 digits of its digest. A name with its own digest can be taken by the segment
 // itself alone, or by somebody who knew the content before it was stored; then the reader
 // finds that. Nothing is ever replaced, and nobody keeps a segment from being stored.
@@ -13,7 +13,7 @@ package configmap
 import (
 	"context"
 	"fmt"
-	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -77,7 +77,7 @@ func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
 	name := Name(seg.Session, seg.Index)
 	err := s.create(ctx, name, seg)
 	if apierrors.IsAlreadyExists(err) {
-		name += "-" + seg.Digest[:16]
+		name = Name(seg.Session+"-"+seg.Digest[:16], seg.Index)
 		if err = s.create(ctx, name, seg); apierrors.IsAlreadyExists(err) {
 			return nil
 		}
@@ -165,18 +165,17 @@ func (s *Source) List(ctx context.Context, session string) ([]recording.Ref, err
 	}
 }
 
-// refOf takes the index from the name: a label can be changed.
+// numbered is what follows the session in a name.
+var numbered = regexp.MustCompile(`^-(?:[0-9a-f]{16}-)?([0-9]{6})$`)
+
+// refOf takes the index from the name, which cannot be changed.
 func refOf(o *metav1.PartialObjectMetadata, session string) (recording.Ref, bool) {
-	rest, ok := strings.CutPrefix(o.Name, v1alpha1.RecordingPrefix+session+"-")
-	if !ok {
+	m := numbered.FindStringSubmatch(strings.TrimPrefix(o.Name, v1alpha1.RecordingPrefix+session))
+	if m == nil {
 		return recording.Ref{}, false
 	}
-	number, _, _ := strings.Cut(rest, "-")
-	index, err := strconv.Atoi(number)
-	if err != nil || len(number) != 6 {
-		return recording.Ref{}, false
-	}
-	return recording.Ref{Index: index, Name: o.Name}, true
+	index, err := strconv.Atoi(m[1])
+	return recording.Ref{Index: index, Name: o.Name}, err == nil
 }
 
 // Get implements recording.Source.
@@ -184,9 +183,6 @@ func (s *Source) Get(ctx context.Context, _ string, ref recording.Ref) (recordin
 	cm := &corev1.ConfigMap{}
 	err := s.client.Get().Namespace(s.namespace).Resource("configmaps").Name(ref.Name).Do(ctx).Into(cm)
 	if err != nil {
-		if code := apierrors.ReasonForError(err); code == metav1.StatusReasonNotFound {
-			return recording.Segment{}, fmt.Errorf("it was deleted: %s", http.StatusText(http.StatusNotFound))
-		}
 		return recording.Segment{}, err
 	}
 	return decode(cm)
