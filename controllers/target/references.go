@@ -1,0 +1,137 @@
+package target
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/controllers/conditions"
+)
+
+// maxBundle bounds what is parsed as a bundle of certificate authorities.
+const maxBundle = 1 << 20
+
+// checkLogin checks the Secret with the upstream login, without reading it.
+func (r *Reconciler) checkLogin(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if s.target.Namespace == r.RootNamespace {
+		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, 0,
+			"the operator's own namespace is no gate: make the Target in a namespace of its own")
+	}
+	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.Login == nil {
+		return ctrl.Result{}, nil
+	}
+	name := s.target.Spec.Postgres.Login.SecretRef.Name
+	if err := r.consented(ctx, s.target, name); err != nil {
+		return ctrl.Result{}, err
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := r.Live.List(ctx, list, client.InNamespace(s.target.Namespace), client.MatchingFields{
+		"metadata.name": name, "type": string(corev1.SecretTypeBasicAuth),
+	})
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("ask for the type of Secret %s: %w", name, err)
+	}
+	if len(list.Items) == 0 {
+		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, again,
+			"Secret %s is not of type %s: make it of that type, with the keys username and password", name, corev1.SecretTypeBasicAuth)
+	}
+	return ctrl.Result{}, nil
+}
+
+// consented checks that a Secret is there and that its owner lets this Target use it.
+func (r *Reconciler) consented(ctx context.Context, t *v1alpha1.Target, name string) error {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: t.Namespace, Name: name}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Secret %s: %w", name, err)
+	}
+	if err != nil {
+		return conditions.Waiting(v1alpha1.ConditionAccepted, v1alpha1.ReasonReferenceMissing, again,
+			"Secret %s does not exist", name)
+	}
+	if secret.Labels[v1alpha1.LabelTarget] != t.Name {
+		return conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonConsentMissing, again,
+			"the owner of Secret %s has not consented to this Target: label the Secret %s=%s", name, v1alpha1.LabelTarget, t.Name)
+	}
+	return nil
+}
+
+// checkAuthorities checks that the bundle the Target names can be used.
+func (r *Reconciler) checkAuthorities(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.TLS.CARef == nil {
+		return ctrl.Result{}, nil
+	}
+	ref := s.target.Spec.Postgres.TLS.CARef
+	bundle, err := r.bundle(ctx, s.target, ref)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if bundle == nil {
+		return ctrl.Result{}, conditions.Waiting(v1alpha1.ConditionAccepted, v1alpha1.ReasonReferenceMissing, again,
+			"%s %s has no key %s", ref.Kind, ref.Name, ref.Key)
+	}
+	if err := parseBundle(bundle); err != nil {
+		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, again,
+			"key %s of %s %s is no bundle of certificates in PEM: %s", ref.Key, ref.Kind, ref.Name, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// bundle returns what a key reference names; nil if the object has no such key. A Secret
+// is read only with its owner's consent.
+func (r *Reconciler) bundle(ctx context.Context, t *v1alpha1.Target, ref *v1alpha1.KeyReference) ([]byte, error) {
+	key := client.ObjectKey{Namespace: t.Namespace, Name: ref.Name}
+	if ref.Kind == "Secret" {
+		if err := r.consented(ctx, t, ref.Name); err != nil {
+			return nil, err
+		}
+		secret := &corev1.Secret{}
+		if err := r.Live.Get(ctx, key, secret); err != nil {
+			return nil, fmt.Errorf("read Secret %s: %w", ref.Name, err)
+		}
+		return secret.Data[ref.Key], nil
+	}
+	cm := &corev1.ConfigMap{}
+	if err := r.Live.Get(ctx, key, cm); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			return nil, conditions.Waiting(v1alpha1.ConditionAccepted, v1alpha1.ReasonReferenceMissing, again,
+				"ConfigMap %s does not exist", ref.Name)
+		}
+		return nil, fmt.Errorf("read ConfigMap %s: %w", ref.Name, err)
+	}
+	if text, ok := cm.Data[ref.Key]; ok {
+		return []byte(text), nil
+	}
+	return cm.BinaryData[ref.Key], nil
+}
+
+// parseBundle fails unless b holds certificates in PEM. Its errors quote nothing of b.
+func parseBundle(b []byte) error {
+	if len(b) > maxBundle {
+		return fmt.Errorf("it has more than %d bytes", maxBundle)
+	}
+	found := false
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return errors.New("it holds something else than certificates")
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return errors.New("a certificate in it cannot be parsed")
+		}
+		found = true
+	}
+	if !found {
+		return errors.New("there is no certificate in it")
+	}
+	return nil
+}
