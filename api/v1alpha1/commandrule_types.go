@@ -89,6 +89,7 @@ const (
 // SQLMatch matches SQL statements; fields that are set must all hold.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.statements) || has(self.groups) || has(self.writes) || has(self.relations) || has(self.functions)",message="at least one of statements, groups, writes, relations and functions must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.objects) || has(self.statements) || has(self.groups)",message="objects only narrows statements or groups: set one of them too"
 type SQLMatch struct {
 	// statements matches kinds of statements, for example [Drop, Truncate].
 	// +listType=set

@@ -140,7 +140,7 @@ func TestDecisions(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := store(t, proxy, object(request, c.request))
+			o := store(t, proxy, apiserver.Object(request, c.request))
 			for _, s := range c.steps {
 				refused(t, patchStatus(t.Context(), s.as, o, s.patch), s.error)
 			}
@@ -158,7 +158,7 @@ func TestLateDecisionHidesItsTime(t *testing.T) {
 	}
 	for name, fields := range forgeries {
 		t.Run(name, func(t *testing.T) {
-			o := store(t, proxy, object(request, `{spec: {expiresAt: "2026-01-01T00:00:00Z"}}`))
+			o := store(t, proxy, apiserver.Object(request, `{spec: {expiresAt: "2026-01-01T00:00:00Z"}}`))
 			err := patchStatus(t.Context(), dora, o, doraApproves+"\nmetadata: {managedFields: "+fields+"}")
 			refused(t, err, "the request lapsed")
 		})
@@ -174,9 +174,9 @@ func TestRequests(t *testing.T) {
 		"an approver":                {dora, "only the proxy of namespace"},
 		"an administrator":           {admin, "only the proxy of namespace"},
 		"the requester":              {agent, "only the proxy of namespace"},
-	}, func(u apiserver.User) error { return create(t.Context(), u, object(request, "")) })
+	}, func(u apiserver.User) error { return create(t.Context(), u, apiserver.Object(request, "")) })
 
-	o := store(t, proxy, object(request, ""))
+	o := store(t, proxy, apiserver.Object(request, ""))
 	admit(t, map[string]want{
 		"relabelled by an approver": {dora, "an ApprovalRequest cannot be changed"},
 		"relabelled by the proxy":   {proxy, denied},

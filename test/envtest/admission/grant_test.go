@@ -29,7 +29,7 @@ func TestGrantCreator(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			refused(t, create(t.Context(), c.as, object(grant, c.patch)), c.wantError)
+			refused(t, create(t.Context(), c.as, apiserver.Object(grant, c.patch)), c.wantError)
 		})
 	}
 }
@@ -53,7 +53,7 @@ func TestGrantUpdate(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := store(t, alice, object(grant, createdBy("alice")))
+			o := store(t, alice, apiserver.Object(grant, createdBy("alice")))
 			refused(t, patch(t.Context(), c.as, o, c.patch), c.wantError)
 		})
 	}
@@ -61,7 +61,7 @@ func TestGrantUpdate(t *testing.T) {
 
 // TestRevokeByKubectl revokes as the documentation does.
 func TestRevokeByKubectl(t *testing.T) {
-	o := store(t, alice, object(grant, createdBy("alice")))
+	o := store(t, alice, apiserver.Object(grant, createdBy("alice")))
 	_, err := cluster.Kubectl(eve, "", "patch", "agrant", o.GetName(), "-n", gate, "--type=merge", "-p", `{"spec":{"desiredState":"Revoked"}}`)
 	refused(t, err, "")
 	_, err = cluster.Kubectl(eve, "", "patch", "agrant", o.GetName(), "-n", gate, "--type=merge", "-p", `{"spec":{"desiredState":"Active"}}`)

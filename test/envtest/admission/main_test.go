@@ -90,12 +90,12 @@ func prepare() error {
 // a moment after they are stored.
 func enforced(ctx context.Context) error {
 	probes := map[string]func() error{
-		"only the proxy of namespace \"shop-gate\" and the operator create": func() error { return create(ctx, eve, object(request, "")) },
-		"only the proxy of namespace \"shop-gate\" creates Sessions":        func() error { return create(ctx, eve, object(session, "")) },
-		"may not CREATE /secrets": func() error { return create(ctx, proxy, object(secret, "")) },
-		"are for recordings":      func() error { return create(ctx, eve, object(recording, "")) },
+		"only the proxy of namespace \"shop-gate\" and the operator create": func() error { return create(ctx, eve, apiserver.Object(request, "")) },
+		"only the proxy of namespace \"shop-gate\" creates Sessions":        func() error { return create(ctx, eve, apiserver.Object(session, "")) },
+		"may not CREATE /secrets": func() error { return create(ctx, proxy, apiserver.Object(secret, "")) },
+		"are for recordings":      func() error { return create(ctx, eve, apiserver.Object(recording, "")) },
 		"must be your user name": func() error {
-			return create(ctx, eve, object(grant, `{metadata: {annotations: {access.cardea.dev/created-by: x}}}`))
+			return create(ctx, eve, apiserver.Object(grant, `{metadata: {annotations: {access.cardea.dev/created-by: x}}}`))
 		},
 	}
 	for want, probe := range probes {
@@ -121,7 +121,7 @@ func statusEnforced(ctx context.Context) error {
 		"only the operator writes them":         {proxy, request},
 	}
 	for want, s := range stored {
-		o := object(s.manifest, `{metadata: {generateName: probe-}}`)
+		o := apiserver.Object(s.manifest, `{metadata: {generateName: probe-}}`)
 		o.SetName("")
 		c, err := cluster.As(s.by)
 		if err != nil {
@@ -142,34 +142,6 @@ func statusEnforced(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// object decodes a manifest and merges a patch, both YAML, into it.
-func object(manifest, patch string) *unstructured.Unstructured {
-	var o, p map[string]any
-	for into, text := range map[*map[string]any]string{&o: manifest, &p: patch} {
-		if err := yaml.Unmarshal([]byte(text), into); err != nil {
-			panic(fmt.Sprintf("%v in %s", err, text))
-		}
-	}
-	merge(o, p)
-	return &unstructured.Unstructured{Object: o}
-}
-
-// merge is a JSON merge patch.
-func merge(into, patch map[string]any) {
-	for key, value := range patch {
-		inner, ok := value.(map[string]any)
-		existing, isMap := into[key].(map[string]any)
-		switch {
-		case value == nil:
-			delete(into, key)
-		case ok && isMap:
-			merge(existing, inner)
-		default:
-			into[key] = value
-		}
-	}
 }
 
 // create creates o in a dry run.

@@ -23,22 +23,22 @@ func TestProxyConfined(t *testing.T) {
 	}
 	for name, c := range manifests {
 		t.Run("creates "+name, func(t *testing.T) {
-			refused(t, create(t.Context(), proxy, object(c.manifest, "")), c.wantError)
+			refused(t, create(t.Context(), proxy, apiserver.Object(c.manifest, "")), c.wantError)
 		})
 	}
 
 	lookalike := apiserver.User{Name: "system:serviceaccount:shop:my-cardea-proxy"}
-	refused(t, create(t.Context(), lookalike, object(secret, "")), "")
+	refused(t, create(t.Context(), lookalike, apiserver.Object(secret, "")), "")
 
-	o := store(t, alice, object(target, ""))
+	o := store(t, alice, apiserver.Object(target, ""))
 	refused(t, patch(t.Context(), proxy, o, `{spec: {requires: []}}`), "may not UPDATE access.cardea.dev/targets")
-	g := store(t, alice, object(grant, createdBy("alice")))
+	g := store(t, alice, apiserver.Object(grant, createdBy("alice")))
 	refused(t, patch(t.Context(), proxy, g, `{spec: {duration: 1m}}`), "may not UPDATE access.cardea.dev/accessgrants")
 	c, err := cluster.As(proxy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused(t, c.Delete(t.Context(), g), "may not DELETE access.cardea.dev/accessgrants")
-	s := store(t, proxy, object(session, ""))
+	s := store(t, proxy, apiserver.Object(session, ""))
 	refused(t, c.Delete(t.Context(), s), "may not DELETE access.cardea.dev/sessions")
 }

@@ -38,7 +38,7 @@ func TestRecordingCreate(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			refused(t, create(t.Context(), c.as, object(c.manifest, c.patch)), c.wantError)
+			refused(t, create(t.Context(), c.as, apiserver.Object(c.manifest, c.patch)), c.wantError)
 		})
 	}
 }
@@ -49,7 +49,7 @@ var segments int
 func segment(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
 	segments++
-	return store(t, proxy, object(recording, fmt.Sprintf(`{metadata: {name: cardea-rec-report-agent-abcde-%06d}}`, segments)))
+	return store(t, proxy, apiserver.Object(recording, fmt.Sprintf(`{metadata: {name: cardea-rec-report-agent-abcde-%06d}}`, segments)))
 }
 
 // TestRecordingUpdate tries to alter recordings, and to turn something else into one.
@@ -76,7 +76,7 @@ func TestRecordingUpdate(t *testing.T) {
 		}
 	}
 
-	plain := store(t, eve, object(configMap, ""))
+	plain := store(t, eve, apiserver.Object(configMap, ""))
 	refused(t, patch(t.Context(), eve, plain, `{metadata: {labels: {access.cardea.dev/session: s}}}`), "a recording cannot be changed")
 	refused(t, patch(t.Context(), eve, plain, `{data: {ca.crt: other}}`), "")
 	refused(t, patch(t.Context(), admin, o, `{}`), "")

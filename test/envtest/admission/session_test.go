@@ -13,7 +13,7 @@ func TestSessions(t *testing.T) {
 		"made by another proxy":    {otherProxy, denied},
 		"made by the operator":     {operator, "only the proxy of namespace"},
 		"made by an administrator": {admin, "only the proxy of namespace"},
-	}, func(u apiserver.User) error { return create(t.Context(), u, object(session, "")) })
+	}, func(u apiserver.User) error { return create(t.Context(), u, apiserver.Object(session, "")) })
 
 	cases := map[string]struct {
 		as        apiserver.User
@@ -32,7 +32,7 @@ func TestSessions(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := store(t, proxy, object(session, ""))
+			o := store(t, proxy, apiserver.Object(session, ""))
 			refused(t, patch(t.Context(), c.as, o, c.patch), c.wantError)
 		})
 	}
@@ -57,7 +57,7 @@ func TestSessionStatus(t *testing.T) {
 	}
 	for name, steps := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := store(t, proxy, object(session, ""))
+			o := store(t, proxy, apiserver.Object(session, ""))
 			for _, s := range steps {
 				refused(t, patchStatus(t.Context(), s.as, o, s.patch), s.error)
 			}

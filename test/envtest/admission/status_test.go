@@ -20,7 +20,7 @@ func TestOperatorStatus(t *testing.T) {
 			if kind == "AccessGrant" {
 				p = createdBy("alice")
 			}
-			o := store(t, alice, object(manifest, p))
+			o := store(t, alice, apiserver.Object(manifest, p))
 			admit(t, map[string]want{
 				"the operator":                     {operator, ""},
 				"a proxy":                          {proxy, denied},
@@ -54,12 +54,12 @@ func TestTargetStatus(t *testing.T) {
 		"the proxy counts generations":     {{proxy, `{observedGeneration: 7, conditions: [` + reachable + `]}`, "and nothing else"}},
 		"the operator claims reachability": {{operator, `{conditions: [` + reachable + `]}`, "only the proxy's account writes UpstreamReachable"}},
 		"the operator drops reachability":  {{proxy, `{conditions: [` + reachable + `]}`, ""}, {operator, `{conditions: [` + accepted + `]}`, "only the proxy's account"}},
-		"the proxy of another namespace":   {{otherProxy, `{conditions: [` + reachable + `]}`, "only the operator and the proxy write it"}},
+		"the proxy of another namespace":   {{otherProxy, `{conditions: [` + reachable + `]}`, denied}},
 		"an administrator":                 {{admin, `{conditions: [` + accepted + `]}`, "only the operator and the proxy write it"}},
 	}
 	for name, steps := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := store(t, alice, object(target, ""))
+			o := store(t, alice, apiserver.Object(target, ""))
 			for _, s := range steps {
 				refused(t, patchStatus(t.Context(), s.as, o, s.patch), s.error)
 			}
