@@ -1,0 +1,164 @@
+#!/bin/bash
+# Shows the product at work on a real cluster: a grant opens PostgreSQL through the gate, values come back
+# masked, commands are refused or wait for a person, everything is recorded, and revocation cuts at once.
+# Without KUBECONFIG it starts the local cluster of hack/cluster.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/shop.sh"
+began=$SECONDS
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+
+prepare() {
+  step "Preparing: programs, images and a cluster"
+  hack/preflight.sh
+  if [ -z "${KUBECONFIG:-}" ]; then
+    LOCAL=1
+    run hack/cluster/cluster.sh up
+    KUBECONFIG=$(hack/cluster/cluster.sh kubeconfig); export KUBECONFIG
+  fi
+  run make --no-print-directory images
+  kubectl version >/dev/null || fail "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
+}
+
+install() {
+  step "1. Install the operator"
+  local where=config/default
+  if [ -n "${REGISTRY:-}" ]; then where=$(registry_overlay); fi
+  run kubectl apply --server-side -k "$where"
+  note "So that you need not wait five minutes at the end, a proxy with nothing to do is scaled to zero after 10 s:"
+  run kubectl -n cardea-system set env deployment/cardea-operator CARDEA_PROXY_IDLE_TIMEOUT=10s
+  run kubectl -n cardea-system rollout status deployment/cardea-operator --timeout=120s
+}
+
+# registry_overlay writes a kustomization that takes the images from REGISTRY and prints its folder.
+registry_overlay() {
+  mkdir -p bin/demo
+  cat > bin/demo/kustomization.yaml <<K
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../config/default]
+images: [{name: localhost/cardea-operator, newName: ${REGISTRY%/}/cardea-operator}]
+patches:
+- target: {kind: Deployment, name: cardea-operator}
+  patch: |
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: cardea-operator, namespace: cardea-system}
+    spec: {template: {spec: {containers: [{name: operator, env: [{name: CARDEA_PROXY_IMAGE, value: "${REGISTRY%/}/cardea-proxy:dev"}]}]}}}
+K
+  echo bin/demo
+}
+
+grant() {
+  step "2. Grant the report agent one hour of the orders database"
+  note "The namespace shop has a PostgreSQL of its own and agrees, by a label, that the gate namespace $GATE may deliver credentials into it."
+  shop_database
+  # A revoked grant stays revoked; one that an earlier demo left makes room.
+  if kubectl -n $GATE get accessgrant report-agent >/dev/null 2>&1; then run kubectl -n $GATE delete accessgrant report-agent; fi
+  run kubectl apply -f config/samples/postgres/
+  wait_for 90 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/report-agent --timeout=1s ||
+    { kubectl -n $GATE get accessgrants,targets -o yaml; fail "the grant did not become ready; its conditions are above"; }
+  run kubectl -n $GATE get accessgrants,targets,pods
+  note "The credential lies in a Secret of the agent's namespace, and expires with the grant:"
+  run kubectl -n shop get secret cardea-report-agent
+  run kubectl apply -f bin/demo/report-agent.yaml
+  run kubectl -n shop rollout status deployment/report-agent --timeout=60s
+}
+
+psql_command() { printf 'uri=$(cat /var/run/cardea/uri); psql "$uri"'; printf ' -c "%s"' "$@"; }
+agent() { kubectl -n shop exec deploy/report-agent -- sh -c "$(psql_command "$@")"; }
+show_agent() { show kubectl -n shop exec deploy/report-agent -- sh -c "$(psql_command "$@")"; }
+
+use() {
+  step "3. Use it: an ordinary psql in the agent's pod"
+  note "One session: masked values, a refused command with the rule's name, and the session lives on."
+  show_agent "SELECT * FROM customers" "DROP DATABASE orders" "SELECT id, item, amount FROM orders"
+  agent "SELECT * FROM customers" "DROP DATABASE orders" "SELECT id, item, amount FROM orders" 2>&1 | tee "$work/masked" | sed 's/^/    /'
+  for secret in ada@example.com 078-05-1120; do
+    if grep -q "$secret" "$work/masked"; then fail "$secret came back unmasked"; fi
+  done
+
+  note "A DELETE without WHERE waits for a person:"
+  show_agent "DELETE FROM orders"
+  agent "DELETE FROM orders" >"$work/delete" 2>&1 &
+  local psql=$!
+  wait_for 30 "psql shows the request's name" request_in "$work/delete" || { cat "$work/delete"; fail "no approval request was made"; }
+  local request; request=$(request_in "$work/delete")
+  sed 's/^/    /' "$work/delete"
+  run kubectl -n $GATE get approvalrequests
+  note "Dana, of the group dba, approves:"
+  approver
+  run "${as_dana[@]}" patch apreq "$request" -n $GATE --subresource=status --type=merge -p '{"status":{"decisions":[{"decision":"Approved","comment":"ok"}]}}'
+  wait_for 20 "psql returns" eval "! kill -0 $psql" || fail "psql still waits"
+  wait $psql || true
+  sed 's/^/    /' "$work/delete"
+  grep -q "^DELETE 4" "$work/delete" || fail "the delete did not go through"
+  note "The approval was good for once. The table is empty:"
+  run kubectl -n $GATE get approvalrequests
+  show_agent "SELECT id, item, amount FROM orders"
+  agent "SELECT id, item, amount FROM orders" 2>&1 | sed 's/^/    /'
+}
+
+# request_in prints the name of the ApprovalRequest that a file mentions.
+request_in() {
+  local name
+  for name in $(kubectl -n $GATE get approvalrequests -o jsonpath='{.items[*].metadata.name}'); do
+    if grep -qw "$name" "$1"; then echo "$name"; return; fi
+  done
+  return 1
+}
+
+# approver sets as_dana to a kubectl that acts as Dana of the group dba.
+approver() {
+  if [ -n "${LOCAL:-}" ]; then
+    as_dana=(kubectl --kubeconfig "$(hack/cluster/cluster.sh user dana dba)")
+  else
+    as_dana=(kubectl --as=dana --as-group=dba)
+  fi
+  kubectl -n $GATE create rolebinding dba --clusterrole=cardea-approver --group=dba --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+}
+
+audit() {
+  step "4. See what happened"
+  run kubectl -n $GATE get cardea
+  run kubectl access sessions -n $GATE
+  local session
+  session=$(kubectl -n $GATE get sessions.access.cardea.dev --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[0].metadata.name}')
+  wait_for 30 "the recording is stored" kubectl access replay "$session" -n $GATE || true
+  run kubectl access replay "$session" -n $GATE
+}
+
+revoke() {
+  step "5. Revoke it, in the middle of a session"
+  local query='SELECT id, name FROM customers'
+  show kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\""
+  { kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\"" >"$work/open" 2>&1 || true; milliseconds >"$work/cut"; } &
+  local psql=$! written
+  wait_for 30 "psql shows rows" grep -q Ada "$work/open" || { cat "$work/open"; fail "psql could not read"; }
+  run kubectl patch agrant report-agent -n $GATE --type=merge -p '{"spec":{"desiredState":"Revoked"}}'
+  written=$(milliseconds)
+  wait_for 20 "psql ends" test -s "$work/cut" || fail "psql was not cut"
+  wait $psql || true
+  note "psql ended $(($(cat "$work/cut") - written)) ms after kubectl returned, with:"
+  tail -n 5 "$work/open" | sed 's/^/    /'
+  wait_for 30 "the credential is gone" eval "! kubectl -n shop get secret cardea-report-agent" || fail "the Secret is still there"
+  run kubectl -n shop get secret cardea-report-agent || true
+  run kubectl -n $GATE get accessgrants
+  wait_for 60 "the proxy is scaled to zero" test_replicas 0 || fail "the proxy still runs"
+  run kubectl -n $GATE get deployment,pods
+}
+
+test_replicas() { [ "$(kubectl -n $GATE get deployment cardea-proxy -o jsonpath='{.spec.replicas}')" = "$1" ]; }
+
+prepare
+install
+grant
+use
+audit
+revoke
+
+step "Done in $((SECONDS - began)) s. The cluster is yours:"
+echo "    export KUBECONFIG=$KUBECONFIG PATH=$ROOT/bin:\$PATH:$KUBERNETES_CACHE/bin"
+echo "    kubectl get cardea -A"
+echo "and make demo-down removes everything that this made."
