@@ -139,7 +139,7 @@ func (d *Decoder) decode(doc *Document, raw []byte, previous Previous) {
 
 // custom decodes an object of the product's group.
 func (d *Decoder) custom(doc *Document, asJSON []byte, previous Previous) error {
-	k, typed := d.kinds[doc.Kind], newObject(doc.Kind)
+	k, typed := d.kinds[doc.Kind], NewObject(doc.Kind)
 	if k == nil || typed == nil {
 		return fmt.Errorf("there is no kind %q in %s", doc.Kind, v1alpha1.GroupVersion)
 	}
@@ -167,7 +167,7 @@ func (d *Decoder) custom(doc *Document, asJSON []byte, previous Previous) error 
 	if errs := k.admit(obj, old); len(errs) > 0 {
 		return sentence(errs)
 	}
-	typed = newObject(doc.Kind)
+	typed = NewObject(doc.Kind)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj, typed); err != nil {
 		return err
 	}
@@ -279,7 +279,8 @@ func brief(err error) string {
 	return strings.Join(lines[:min(2, len(lines))], "")
 }
 
-func newObject(kind string) Object {
+// NewObject returns a new object of a kind of the product; nil if there is no such kind.
+func NewObject(kind string) Object {
 	switch kind {
 	case "Target":
 		return new(v1alpha1.Target)

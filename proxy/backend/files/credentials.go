@@ -1,0 +1,106 @@
+package files
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/credentials"
+)
+
+// deliver sees to it that an open grant has its credential in .credentials/GRANT. One that
+// is there and still good stays, so that clients survive a restart of the proxy.
+func (b *Backend) deliver(g *v1alpha1.AccessGrant, r *record, now, expires time.Time) error {
+	dir := filepath.Join(b.c.Dir, ".credentials", g.Name)
+	minted := b.delivered(dir, g, r, now, expires)
+	if minted == nil {
+		var err error
+		if minted, err = credentials.Mint(g, b.authority, now, expires, rand.Reader); err != nil {
+			return err
+		}
+		r.Verifiers = []v1alpha1.CredentialVerifier{minted.Verifier}
+	}
+	content := credentials.PostgresSecret(minted, credentials.Endpoint{Host: b.host(), Port: b.c.Port, CAPEM: b.authority.CertPEM(), MountPath: dir}, g)
+	if b.written[g.Name] == string(content[credentials.KeyURI]) {
+		return nil
+	}
+	if err := private(dir); err != nil {
+		return fmt.Errorf("write credential of AccessGrant %s: %w", g.Name, err)
+	}
+	for name, value := range content {
+		if err := writeFile(filepath.Join(dir, name), value, 0o600); err != nil {
+			return fmt.Errorf("write credential of AccessGrant %s: %w", g.Name, err)
+		}
+	}
+	b.written[g.Name] = string(content[credentials.KeyURI])
+	return nil
+}
+
+// delivered returns the credential that lies in dir, if it is the grant's only one, ends
+// when the grant does and was signed by the authority of now; nil otherwise.
+func (b *Backend) delivered(dir string, g *v1alpha1.AccessGrant, r *record, now, expires time.Time) *credentials.Minted {
+	if len(r.Verifiers) != 1 {
+		return nil
+	}
+	v := r.Verifiers[0]
+	if !v.ExpiresAt.Time.Equal(expires.Truncate(time.Second)) || now.Before(v.NotBefore.Time) {
+		return nil
+	}
+	m := &credentials.Minted{Verifier: v}
+	for name, into := range map[string]*[]byte{credentials.KeyCert: &m.CertPEM, credentials.KeyKey: &m.KeyPEM} {
+		content, err := readFile(filepath.Join(dir, name), 64<<10)
+		if err != nil {
+			return nil
+		}
+		*into = content
+	}
+	password, err := readFile(filepath.Join(dir, credentials.KeyPassword), 4<<10)
+	if err != nil {
+		return nil
+	}
+	m.Password = string(password)
+	again, err := credentials.NewSCRAM(m.Password, credentials.Salt(g.UID), credentials.Iterations)
+	if err != nil || subtle.ConstantTimeCompare([]byte(again.String()), []byte(v.SCRAMSHA256)) != 1 || !b.signed(m.CertPEM, now) {
+		return nil
+	}
+	return m
+}
+
+// signed reports whether the gate's authority signed a client certificate.
+func (b *Backend) signed(certPEM []byte, now time.Time) bool {
+	block, _ := pem.Decode(certPEM)
+	roots := x509.NewCertPool()
+	if block == nil || !roots.AppendCertsFromPEM(b.authority.CertPEM()) {
+		return false
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return false
+	}
+	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
+}
+
+// withdraw removes the credentials of every grant that is not open.
+func (b *Backend) withdraw() error {
+	root := filepath.Join(b.c.Dir, ".credentials")
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("remove credentials: %w", err)
+	}
+	var failed []error
+	for _, e := range entries {
+		if !b.open[e.Name()] {
+			delete(b.written, e.Name())
+			failed = append(failed, os.RemoveAll(filepath.Join(root, e.Name())))
+		}
+	}
+	return errors.Join(failed...)
+}
