@@ -48,7 +48,8 @@ func (s Summary) Finish(set Set, err error) (ctrl.Result, error) {
 
 func (s Summary) blocked(set Set, b *Blocked) {
 	set.set(b.Type, statusFor(b.Reason), b.Reason, "%s", b.Message)
-	if last := s.Owned[len(s.Owned)-1]; last != b.Type {
+	// A grant that is not accepted is not active either.
+	if last := s.Owned[len(s.Owned)-1]; slices.Contains(s.Owned, b.Type) && last != b.Type {
 		set.set(last, statusFor(b.Reason), b.Reason, "%s", b.Message)
 	}
 	set.set(v1alpha1.ConditionReady, statusFor(b.Reason), b.Reason, "%s", b.Message)
