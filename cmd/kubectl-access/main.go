@@ -1,0 +1,15 @@
+// Command kubectl-access is the kubectl plugin `kubectl access`.
+package main
+
+import (
+	"os"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/cardea-dev/cardea/cmd/kubectl-access/internal/access"
+)
+
+func main() {
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	os.Exit(access.Main(streams, os.Args[1:]))
+}
