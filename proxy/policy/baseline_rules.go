@@ -2,19 +2,24 @@ package policy
 
 import "github.com/cardea-dev/cardea/proxy/sql"
 
-// isStatement returns a matcher of one kind of statement about one of the objects.
-func isStatement(kind sql.Kind, objects ...string) func(*sql.Node) bool {
-	return func(n *sql.Node) bool {
-		if n.Kind != kind {
-			return false
-		}
-		for _, o := range objects {
-			if n.Object == o {
-				return true
-			}
-		}
-		return len(objects) == 0
+// isStatement returns a matcher of one kind of statement, about one kind of object unless
+// that is empty.
+func isStatement(kind sql.Kind, object string) func(*sql.Node) bool {
+	return func(n *sql.Node) bool { return n.Kind == kind && (object == "" || n.Object == object) }
+}
+
+// definesCode matches definitions that change what other statements run.
+func definesCode(n *sql.Node) bool {
+	switch n.Kind {
+	case "Create", "Alter", "Rename":
+	default:
+		return false
 	}
+	switch n.Object {
+	case "Function", "Procedure", "Aggregate", "Operator", "OperatorClass", "OperatorFamily", "Cast", "Transform", "Conversion":
+		return true
+	}
+	return false
 }
 
 // baselineRules are the shipped rules. Their names are part of the product's interface.
@@ -60,9 +65,9 @@ var baselineRules = []BaselineRule{
 		Attack: "Code in an untrusted language runs as the server's operating-system user.",
 	},
 	{
-		Name: "postgres-create-function", nodes: isStatement("Create", "Function", "Procedure", "Routine"),
-		Denies: "CREATE FUNCTION and CREATE PROCEDURE.",
-		Attack: "Hides a denied statement in a body that is not analysed, to be run later by a call, a trigger, a default or an operator.",
+		Name: "postgres-create-function", nodes: definesCode,
+		Denies: "CREATE, ALTER and RENAME of functions, procedures, aggregates, operators and casts.",
+		Attack: "Hides a denied statement in a body that is not analysed, to be run later by a call, a default or an operator, or under the name of a harmless function.",
 	},
 	{
 		Name: "postgres-security-definer", features: []string{sql.FeatureSecurityDefiner},
@@ -70,7 +75,7 @@ var baselineRules = []BaselineRule{
 		Attack: "Leaves a door through which others act with this login's rights after the grant has ended.",
 	},
 	{
-		Name: "postgres-do-block", features: []string{sql.FeatureDoBlock}, nodes: isStatement("Do"),
+		Name: "postgres-do-block", features: []string{sql.FeatureDoBlock}, nodes: isStatement("Do", ""),
 		Denies: "DO: anonymous code.",
 		Attack: "Builds a denied statement from strings and runs it where no analysis sees it.",
 	},
@@ -80,7 +85,7 @@ var baselineRules = []BaselineRule{
 		Attack: "Reads a masked column, or runs a denied statement, from inside a string.",
 	},
 	{
-		Name: "postgres-function-call", features: []string{sql.FeatureFunctionCall}, nodes: isStatement("Call"), liftable: true,
+		Name: "postgres-function-call", features: []string{sql.FeatureFunctionCall}, nodes: isStatement("Call", ""), liftable: true,
 		Denies: "Calls of functions and procedures that are not known to be free of side effects. An Allow rule that names every function of the command lifts it.",
 		Attack: "What such a function does cannot be established, and what is unknown is denied: it may drop, write, or read a file.",
 	},

@@ -126,33 +126,24 @@ func (s *sessionRules) denied(f *sql.Facts) (Decision, bool) {
 	return Decision{}, false
 }
 
-// calls decides on calls whose effect is not established. They need a rule that names
-// every function, whatever the access level; with the baseline rule off, the access level
-// must include writing. It returns the denial, or the rule that admits the calls.
+// calls decides on calls whose effect is not established. Whatever the access level, they
+// need a rule that names every function of the command. It returns the denial, or the
+// rule that admits the calls.
 func (s *sessionRules) calls(f *sql.Facts) (*Decision, *commandRule) {
-	var rule *BaselineRule
-	for i := range baselineRules {
-		if b := &baselineRules[i]; b.liftable && b.matches(f) {
-			rule = b
+	for _, b := range s.rules.baseline {
+		if !b.liftable || !b.matches(f) {
+			continue
 		}
-	}
-	on := rule != nil && slices.Contains(s.rules.baseline, rule)
-	if rule == nil || !on && s.level != v1alpha1.AccessReadOnly {
-		return nil, nil
-	}
-	r := s.exception(func(r *commandRule) bool {
-		return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return r.admitsFunctions(&n, f) })
-	})
-	if r != nil {
+		r := s.exception(func(r *commandRule) bool {
+			return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return r.admitsFunctions(&n, f) })
+		})
+		if r == nil {
+			d := deniedByBaseline(b)
+			return &d, nil
+		}
 		return nil, r
 	}
-	d := deniedByBaseline(rule)
-	if !on {
-		d = Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeDeniedByAccess, Rule: RuleName(s.grant),
-			Message: fmt.Sprintf("the grant permits access %s, and the command calls a function that may write", s.level),
-			Hint:    "ask for a grant with more access"}}
-	}
-	return &d, nil
+	return nil, nil
 }
 
 // exception returns the first rule that admits what the default would refuse: an Allow

@@ -49,6 +49,7 @@ type match struct {
 	writes    v1alpha1.SQLWrites
 	relations []relationGlob
 	functions []glob
+	strict    bool
 }
 
 // compileMatch compiles an item. Letter case in names counts only where strict is set: a
@@ -67,7 +68,7 @@ func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	if max(len(s.Statements), len(s.Groups), len(s.Objects), len(s.Relations), len(s.Functions)) > maxPatterns {
 		return match{}, fmt.Errorf("sql: a list has more than %d items", maxPatterns)
 	}
-	c := match{objects: s.Objects, writes: s.Writes}
+	c := match{objects: s.Objects, writes: s.Writes, strict: strict}
 	if err := c.compileNodes(s); err != nil {
 		return match{}, err
 	}
@@ -118,7 +119,7 @@ func (m *match) compileNodes(s *v1alpha1.SQLMatch) error {
 // matches reports whether the item governs a command: some node has every property of a
 // node that the item names, some relation and some function are among those it names.
 func (m *match) matches(f *sql.Facts) bool {
-	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n) }) &&
+	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
 		(len(m.relations) == 0 || slices.ContainsFunc(f.Relations, m.relation)) &&
 		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function))
 }
@@ -126,7 +127,7 @@ func (m *match) matches(f *sql.Facts) bool {
 // admits reports whether the item speaks of node n of a command and of everything that
 // the command uses: all its relations and all its functions are among those it names.
 func (m *match) admits(n *sql.Node, f *sql.Facts) bool {
-	return m.node(n) && m.admitsRelations(f) && (len(m.functions) == 0 || m.admitsFunctions(f))
+	return m.node(n, f) && m.admitsRelations(f) && (len(m.functions) == 0 || m.admitsFunctions(f))
 }
 
 func (m *match) admitsRelations(f *sql.Facts) bool {
@@ -157,7 +158,7 @@ func (m *match) admitsFunctions(f *sql.Facts) bool {
 	return len(f.Functions) > 0
 }
 
-func (m *match) node(n *sql.Node) bool {
+func (m *match) node(n *sql.Node, f *sql.Facts) bool {
 	if m.kinds != nil && !m.kinds[n.Kind] || m.groups != nil && !slices.Contains(m.groups, n.Group) {
 		return false
 	}
@@ -166,11 +167,23 @@ func (m *match) node(n *sql.Node) bool {
 	}
 	switch m.writes {
 	case v1alpha1.WritesAny:
-		return n.Group == sql.GroupWrite || n.Kind == "Truncate"
+		return m.isWrite(n, f)
 	case v1alpha1.WritesUnfiltered:
 		return n.Unfiltered || n.Kind == "Truncate"
 	}
 	return true
+}
+
+// isWrite reports whether a statement changes rows. A rule that refuses takes a call of a
+// function that may write for one.
+func (m *match) isWrite(n *sql.Node, f *sql.Facts) bool {
+	switch n.Kind {
+	case "Insert", "Update", "Delete", "Merge", "Truncate":
+		return true
+	case "Copy":
+		return n.Group == sql.GroupWrite
+	}
+	return !m.strict && n.Group == sql.GroupWrite && slices.Contains(f.Features, sql.FeatureFunctionCall)
 }
 
 func (m *match) relation(r sql.Relation) bool {
