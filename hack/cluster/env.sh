@@ -1,9 +1,9 @@
 # Sourced by cluster.sh and node.sh: names, addresses and places, each of which the environment may set.
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-KUBERNETES_VERSION=1.37.2                        # k8s/go.mod holds the same version
+. "$HERE/../env.sh"
 CLUSTER_ID=${CLUSTER_ID:-cardea}                 # names the state directory, the cgroup and the link
 RUN=${CLUSTER_RUN:-${TMPDIR:-/tmp}/cardea-cluster-$CLUSTER_ID}
-CACHE=${CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cardea/k8s-$KUBERNETES_VERSION}
+CACHE=${CLUSTER_CACHE:-$KUBERNETES_CACHE}
 BIN=$CACHE/bin
 NODE=node-$CLUSTER_ID
 LINK=k8s-$CLUSTER_ID

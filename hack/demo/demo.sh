@@ -116,7 +116,6 @@ approver() {
   else
     as_dana=(kubectl --as=dana --as-group=dba)
   fi
-  kubectl -n $GATE create rolebinding dba --clusterrole=cardea-approver --group=dba --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 }
 
 audit() {

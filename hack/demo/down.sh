@@ -7,5 +7,4 @@ if [ -z "${KUBECONFIG:-}" ]; then
   exit
 fi
 run kubectl delete --ignore-not-found -f config/samples/postgres/
-run kubectl delete --ignore-not-found namespace shop $GATE
 run kubectl delete --ignore-not-found -k config/default

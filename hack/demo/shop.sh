@@ -8,7 +8,7 @@ registry=${REGISTRY:-localhost}
 shop_database() {
   local tls=bin/demo/tls
   mkdir -p $tls
-  run kubectl apply -f hack/demo/shop/namespace.yaml
+  run kubectl apply -f config/samples/postgres/00-namespaces.yaml
   if ! kubectl -n shop get deployment orders >/dev/null 2>&1; then
     make_certificate $tls
     secret generic orders-admin "--from-literal=password=$(openssl rand -hex 16)" "--from-literal=app-password=$(app_password)"
@@ -20,7 +20,6 @@ shop_database() {
   shop_manifest hack/demo/shop/report-agent.yaml > bin/demo/report-agent.yaml
   run kubectl apply -f bin/demo/database.yaml
   run kubectl -n shop rollout status deployment/orders --timeout=90s
-  kubectl create namespace $GATE --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl -n shop get configmap orders-ca -o 'jsonpath={.data.ca\.crt}' > $tls/given.crt
   kubectl -n $GATE create configmap orders-ca --from-file=ca.crt=$tls/given.crt --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 }
@@ -31,7 +30,7 @@ secret() {
 
 # app_password prints the password of the login that the samples give to the gate.
 app_password() {
-  kubectl create --dry-run=client -f config/samples/postgres/ -o 'jsonpath={range .items[?(@.kind=="Secret")]}{.stringData.password}{end}'
+  kubectl create --dry-run=client -f config/samples/postgres/10-login.yaml -o 'jsonpath={.stringData.password}'
 }
 
 make_certificate() {
