@@ -70,12 +70,15 @@ func TestApplyTwice(t *testing.T) {
 	}
 	for kind, manifest := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			o := apiserver.Object(manifest, `{metadata: {name: applied-twice}}`)
-			data, err := o.MarshalJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, args := range [][]string{{"apply", "-f", "-"}, {"apply", "--server-side", "--field-manager=git", "-f", "-"}} {
+			for how, args := range map[string][]string{
+				"client": {"apply", "-f", "-"},
+				"server": {"apply", "--server-side", "-f", "-"},
+			} {
+				o := apiserver.Object(manifest, `{metadata: {name: applied-twice-by-`+how+`}}`)
+				data, err := o.MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
 				kubectl(t, string(data), args...)
 				before := version(t, o)
 				kubectl(t, string(data), args...)

@@ -149,7 +149,7 @@ const ready = `{type: Ready, status: "True", reason: Active, message: "", lastTr
 
 // TestStatusIsApart shows that a write of an object does not touch its status.
 func TestStatusIsApart(t *testing.T) {
-	o := apiserver.Object(apiserver.Grant, `{status: {conditions: [`+ready+`]}}`)
+	o := apiserver.Object(apiserver.Grant, `{metadata: {name: apart}, status: {conditions: [`+ready+`]}}`)
 	if err := admin.Create(t.Context(), o, client.DryRunAll); err != nil {
 		t.Fatal(err)
 	}

@@ -51,9 +51,10 @@ type Cluster struct {
 	dir        string
 }
 
-// Start starts an API server and installs the CRDs. It returns an error that says what is
-// missing if there are no binaries to run.
-func Start() (*Cluster, error) {
+// Start starts an API server and installs the CRDs and the webhook configurations of the
+// given files, pointed at where Webhook says. It returns an error that says what is missing
+// if there are no binaries to run.
+func Start(webhooks ...string) (*Cluster, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS must name the folder of kube-apiserver, etcd and kubectl: run `make test`, which sets it")
 	}
@@ -71,6 +72,7 @@ func Start() (*Cluster, error) {
 		Scheme:                scheme,
 		CRDDirectoryPaths:     []string{Root("config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
+		WebhookInstallOptions: envtest.WebhookInstallOptions{Paths: webhooks},
 	}
 	config, err := env.Start()
 	if err != nil {
