@@ -23,7 +23,7 @@ type progress struct {
 	Offset   int64     `json:"offset"`          // bytes of the recording in them
 	Sequence uint64    `json:"sequence"`        // of the event to which the byte at Offset belongs
 	Split    bool      `json:"split,omitempty"` // the last one ended within an event
-	Begun    time.Time `json:"begun"` // time of the first event
+	Begun    time.Time `json:"begun"`           // time of the first event
 	Time     time.Time `json:"time"`            // not after that of any later event
 	Done     bool      `json:"done,omitempty"`
 	Cut      bool      `json:"cut,omitempty"`
