@@ -30,15 +30,17 @@ type pool struct {
 	c       Config
 	objects *writer
 
-	mu     sync.Mutex
-	closed bool
-	idle   map[trackKey][]*track // oldest first
-	idling int
-	known  map[string]*track // by name, until settled
+	mu      sync.Mutex
+	closed  bool
+	adopted bool
+	idle    map[trackKey][]*track // oldest first
+	idling  int
+	known   map[string]*track       // by name, until settled
+	early   map[string]func(*track) // progress of recordings that Adopt has not seen yet
 }
 
 func newPool(c Config, objects *writer) *pool {
-	return &pool{c: c, objects: objects, idle: map[trackKey][]*track{}, known: map[string]*track{}}
+	return &pool{c: c, objects: objects, idle: map[trackKey][]*track{}, known: map[string]*track{}, early: map[string]func(*track){}}
 }
 
 // acquire returns a track for an admitted connection and the connection's number on it.
@@ -189,6 +191,9 @@ func (p *pool) finish(t *track, reason string, now time.Time) {
 func (g *Gate) Progress(session string, segments int, digest string, state v1alpha1.RecordingState) {
 	g.shared.mu.Lock()
 	t := g.shared.known[session]
+	if t == nil && !g.shared.adopted {
+		g.shared.early[session] = func(t *track) { t.progress(segments, digest, state) }
+	}
 	g.shared.mu.Unlock()
 	if t == nil {
 		return
@@ -202,14 +207,15 @@ func (g *Gate) Progress(session string, segments int, digest string, state v1alp
 }
 
 // Adopt takes over the sessions that an earlier process left in the spool: their objects
-// are brought to their end. It is called before Run.
+// are brought to their end. It is called once, before Run; what Progress was told before is
+// not lost.
 func (g *Gate) Adopt(found []recording.Recovered) {
 	for _, r := range found {
 		reason := r.Reason
 		if r.Cut {
 			reason = v1alpha1.ReasonCut
 		}
-		t := &track{name: r.Started.Session, namespace: r.Started.Namespace, recovered: true, state: v1alpha1.RecordingOpen,
+		t := &track{name: r.Started.Session, namespace: r.Started.Namespace,
 			endedAt: r.LastEvent, endReason: reason, key: trackKey{store: r.Started.Store},
 			spec: v1alpha1.SessionSpec{
 				DesiredState: v1alpha1.SessionActive,
@@ -220,10 +226,17 @@ func (g *Gate) Adopt(found []recording.Recovered) {
 			}}
 		g.shared.mu.Lock()
 		g.shared.known[t.name] = t
+		if tell := g.shared.early[t.name]; tell != nil {
+			tell(t)
+		}
 		g.shared.mu.Unlock()
 		g.objects.touch(t)
 		g.c.Log.Info("Recovered a recording", "session", t.name, "cut", r.Cut)
 	}
+	g.shared.mu.Lock()
+	g.shared.adopted = true
+	clear(g.shared.early)
+	g.shared.mu.Unlock()
 }
 
 // subjectOf is the inverse of Subject.Username.

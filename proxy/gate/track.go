@@ -39,7 +39,6 @@ type track struct {
 	idleUntil   time.Time // while it waits for another connection
 	endedAt     time.Time
 	endReason   string
-	recovered   bool // of an earlier process: counters are not known
 	segments    int
 	digest      string
 	state       v1alpha1.RecordingState
@@ -84,7 +83,7 @@ func (t *track) finish(now time.Time, reason string) {
 func (t *track) settled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.endedAt.IsZero() && t.state != v1alpha1.RecordingOpen
+	return !t.endedAt.IsZero() && (t.state == v1alpha1.RecordingComplete || t.state == v1alpha1.RecordingCut)
 }
 
 // object returns the Session object as it is now.

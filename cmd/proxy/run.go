@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/approval"
+	"github.com/cardea-dev/cardea/proxy/backend"
+	"github.com/cardea-dev/cardea/proxy/backend/files"
+	"github.com/cardea-dev/cardea/proxy/engine/postgres"
+	"github.com/cardea-dev/cardea/proxy/gate"
+	"github.com/cardea-dev/cardea/proxy/recording"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
+	"github.com/cardea-dev/cardea/proxy/sql/postgres/parser"
+)
+
+const (
+	// remembered is how many analyses of statements are kept.
+	remembered = 4096
+	// shipping is how long the last recordings may take to reach their store at the end; what
+	// does not is in the spool still.
+	shipping = 10 * time.Second
+	// dialTimeout bounds connecting to a target.
+	dialTimeout = 10 * time.Second
+)
+
+// source is where the policy comes from, and what goes with it.
+type source struct {
+	backend.Backend
+	namespace string
+	redactKey []byte
+	said      string // for the line that says that the proxy is ready
+}
+
+// run wires the parts and runs them until ctx ends.
+func run(ctx context.Context, o *options) error {
+	log := logger(o)
+	ctx = logr.NewContext(ctx, log)
+	src, err := open(o, log)
+	if err != nil {
+		return err
+	}
+	parsers := parser.New(parser.Options{})
+	defer parsers.Close()
+	engine, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered)})
+	if err != nil {
+		return err
+	}
+	var g *gate.Gate
+	spool, err := recording.NewSpool(recording.Config{Dir: o.spool,
+		StoreFor: func(_ context.Context, s recording.Started) (recording.Store, error) { return src.Store(s.Store) },
+		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
+			g.Progress(session, segments, digest, state)
+		}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = spool.Close() }()
+	listeners, err := listen(ctx, o, engine)
+	if err != nil {
+		return err
+	}
+	clk := clock.RealClock{}
+	g, err = gate.New(gate.Config{Backend: src, Listeners: listeners, Spool: spool, Approvals: approval.NewHolder(src, clk),
+		Namespace: src.namespace, Proxy: o.podName, RedactKey: src.redactKey, Dial: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		Clock: clk, Log: log.WithName("gate"), Metrics: gate.NewMetrics(spool.Unshipped)})
+	if err != nil {
+		return err
+	}
+	recovered, err := spool.Recover(ctx)
+	if err != nil {
+		log.Error(err, "Some recordings of an earlier process could not be taken over")
+	}
+	g.Adopt(recovered)
+	return serve(ctx, o, src, g, spool, log)
+}
+
+// serve runs the parts until ctx ends or one of them fails, and ends them in their order.
+func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *recording.Spool, log logr.Logger) error {
+	serving, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	// What sessions need goes on until the last one has ended.
+	under, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	defer func() { stop(); background.Wait() }()
+	keep := func(what string, f func(context.Context) error) {
+		background.Go(func() {
+			if err := f(under); err != nil {
+				failed(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	if err := metrics(ctx, o, g, keep); err != nil {
+		return err
+	}
+	keep("ship recordings", spool.Run)
+	keep("watch policy", src.Run)
+	select {
+	case <-src.Ready():
+	case <-serving.Done():
+		return cause(ctx, serving)
+	}
+	fmt.Printf("cardea-proxy is ready: %s\n", ready(o, src))
+	g.Run(serving, o.drain)
+	last, cancel := context.WithTimeout(under, shipping)
+	defer cancel()
+	if err := spool.Drain(last); err != nil {
+		log.Error(err, "Recordings stay in the spool")
+	}
+	return cause(ctx, serving)
+}
+
+// cause is why serving ended, nil if that was wanted.
+func cause(ctx, serving context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(serving)
+}
+
+func ready(o *options, src *source) string {
+	if o.postgresPort == 0 {
+		return src.said
+	}
+	return "PostgreSQL at " + net.JoinHostPort(o.address, strconv.Itoa(o.postgresPort)) + ", " + src.said
+}
+
+// open opens the backend.
+func open(o *options, log logr.Logger) (*source, error) {
+	if o.manifests == "" {
+		return openCluster(o, log)
+	}
+	dir, err := filepath.Abs(o.manifests)
+	if err != nil {
+		return nil, err
+	}
+	b, err := files.New(files.Config{Dir: dir, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
+	if err != nil {
+		return nil, err
+	}
+	return &source{Backend: b, namespace: b.Namespace(), redactKey: b.RedactKey(), said: "policy from " + dir + ", credentials in " + filepath.Join(dir, ".credentials")}, nil
+}
+
+// listen opens the ports of the engines.
+func listen(ctx context.Context, o *options, e *postgres.Engine) ([]gate.Listener, error) {
+	if o.postgresPort == 0 {
+		return nil, nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.address, strconv.Itoa(o.postgresPort)))
+	if err != nil {
+		return nil, err
+	}
+	return []gate.Listener{{Name: postgres.Name, Listener: l, Engine: e}}, nil
+}
+
+// metrics serves what watches over the proxy.
+func metrics(ctx context.Context, o *options, g *gate.Gate, keep func(string, func(context.Context) error)) error {
+	if o.metricsPort == 0 {
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.address, strconv.Itoa(o.metricsPort)))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: g.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	keep("serve metrics", func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+		defer stop()
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// logger logs to standard error: for people without a cluster, as JSON within one.
+func logger(o *options) logr.Logger {
+	level := &slog.HandlerOptions{Level: slog.Level(-o.verbosity)}
+	if o.manifests == "" {
+		return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, level))
+	}
+	return logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, level))
+}
