@@ -69,38 +69,39 @@ func (s *sessionRules) decide(f *sql.Facts) Decision {
 	return Decision{Action: Allow, Rule: exception}
 }
 
-// unknown says why the command cannot be decided on, if so. Facts that contradict
-// themselves are as good as none.
+// unknown refuses a command that cannot be decided on.
 func (s *sessionRules) unknown(c *Command) *Refusal {
+	if c != nil && c.Engine == s.engine && c.SQL != nil && c.SQL.Known && isSound(c.SQL) {
+		return nil
+	}
 	r := &Refusal{Code: CodeUnknownCommand, Message: "the command is not understood, and what is not understood is denied",
 		Hint: "write the command in another way, or ask an administrator"}
-	if c == nil || c.Engine != s.engine || c.SQL == nil {
-		return r
+	if c != nil && c.SQL != nil && c.SQL.Unknown != "" {
+		r.Message = "the command is denied because it is not understood: " + Printable(c.SQL.Unknown, maxShownText)
 	}
-	f := c.SQL
-	if !f.Known {
-		if f.Unknown != "" {
-			r.Message = "the command is denied because it is not understood: " + Printable(f.Unknown, maxShownText)
-		}
-		return r
-	}
+	return r
+}
+
+// isSound reports whether facts speak of known things alone and do not contradict
+// themselves; otherwise they are as good as none.
+func isSound(f *sql.Facts) bool {
 	if f.Statements < 0 || (f.Statements == 0) != (len(f.Nodes) == 0) || len(f.Nodes) < f.Statements {
-		return r
+		return false
 	}
 	if f.Statements == 0 && len(f.Relations)+len(f.Functions)+len(f.Features) > 0 {
-		return r
+		return false
 	}
 	for i := range f.Nodes {
 		if !knownStatements[f.Nodes[i].Kind] || !slices.Contains(knownGroups, f.Nodes[i].Group) {
-			return r
+			return false
 		}
 	}
 	for _, feature := range f.Features {
 		if !knownFeatures[feature] {
-			return r
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // denied asks the baseline, the Deny rules and the masks. None of them can be overruled.
