@@ -136,6 +136,7 @@ type SQLMatch struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[^.]+$`
 	// +optional
 	Functions []string `json:"functions,omitempty"`
 }

@@ -63,8 +63,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare makes the namespaces, lets everybody do everything, installs the policies and
-// waits until the last of them is in force.
+// prepare makes the namespaces, lets everybody do everything, installs the policies and the
+// webhooks, which nobody serves, and waits until the last policy is in force.
 func prepare() error {
 	ctx := context.Background()
 	c, err := cluster.Admin()
@@ -80,8 +80,10 @@ func prepare() error {
 			return err
 		}
 	}
-	if _, err := cluster.Kubectl(apiserver.User{}, "", "apply", "--server-side", "-k", apiserver.Root("config", "admission")); err != nil {
-		return err
+	for _, folder := range []string{"admission", "webhook"} {
+		if _, err := cluster.Kubectl(apiserver.User{}, "", "apply", "--server-side", "-k", apiserver.Root("config", folder)); err != nil {
+			return err
+		}
 	}
 	return enforced(ctx)
 }

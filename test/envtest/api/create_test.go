@@ -185,6 +185,7 @@ func TestCommandRule(t *testing.T) {
 		"relations":             {sql(`{relations: ["billing.*"]}`), ""},
 		"relation, no schema":   {sql(`{relations: [billing]}`), "relations[0]"},
 		"functions":             {sql(`{functions: ["dblink*"]}`), ""},
+		"function with schema":  {sql(`{functions: [public.dblink]}`), "functions[0]"},
 		"too long a function":   {sql(`{functions: [` + long(64) + `]}`), "functions[0]: Too long"},
 		"another action":        {`{spec: {action: Warn}}`, `supported values: "Deny", "RequireApproval", "Audit", "Allow"`},
 		"no action":             {`{spec: {action: null}}`, "spec.action: Required value"},

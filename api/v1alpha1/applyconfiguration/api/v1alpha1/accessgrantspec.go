@@ -37,8 +37,8 @@ type AccessGrantSpecApplyConfiguration struct {
 	// cannot be taken back, so that no tool restores access.
 	DesiredState *apiv1alpha1.GrantState `json:"desiredState,omitempty"`
 	// ttlAfterExpired, if set, is how long an expired or revoked grant is kept before the
-	// operator deletes it, for example "720h". Without it the grant stays, so that Git does
-	// not mint it again.
+	// operator deletes it, for example "720h"; 0s to 87600h. Without it the grant stays, so
+	// that Git does not mint it again.
 	TTLAfterExpired *v1.Duration `json:"ttlAfterExpired,omitempty"`
 }
 
