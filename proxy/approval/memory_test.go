@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -122,7 +123,7 @@ func (m *memory) UpdateStatus(ctx context.Context, r *v1alpha1.ApprovalRequest) 
 	case old == nil:
 		return apierrors.NewNotFound(resource, r.Name)
 	case old.ResourceVersion != r.ResourceVersion:
-		return apierrors.NewConflict(resource, r.Name, fmt.Errorf("the object has been modified"))
+		return apierrors.NewConflict(resource, r.Name, errors.New("the object has been modified"))
 	}
 	if r.Status.Consumed != nil && old.Status.Consumed == nil {
 		m.consumed++
@@ -183,4 +184,4 @@ func approve(user string) func(*v1alpha1.ApprovalRequest) {
 	return decide(user, v1alpha1.DecisionApproved, "dba")
 }
 
-func forbidden() error { return apierrors.NewForbidden(resource, "", fmt.Errorf("no")) }
+func forbidden() error { return apierrors.NewForbidden(resource, "", errors.New("no")) }

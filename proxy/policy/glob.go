@@ -11,15 +11,11 @@ import (
 type glob struct {
 	pattern []rune
 	fold    bool // letter case is ignored
-	literal bool // no "*" in it
 }
 
 func newGlob(pattern string, fold bool) glob {
-	g := glob{pattern: []rune(pattern), fold: fold, literal: true}
+	g := glob{pattern: []rune(pattern), fold: fold}
 	for i, r := range g.pattern {
-		if r == '*' {
-			g.literal = false
-		}
 		if fold {
 			g.pattern[i] = foldRune(r)
 		}
@@ -90,7 +86,6 @@ func foldRune(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
 		}
-		// 'k' and 's' have relatives outside ASCII; their lower-case form represents all.
 		return r
 	}
 	least := r

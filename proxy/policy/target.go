@@ -15,7 +15,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 )
 
-// Engines are the names of the protocols, as in Request.Engine.
+// enginePostgres is the name of the protocol, as in Request.Engine.
 const enginePostgres = "postgres"
 
 // shut says why a Target is not open.
@@ -23,8 +23,6 @@ type shut struct {
 	reason  string
 	message string
 }
-
-func (s *shut) Error() string { return s.message }
 
 func shutf(reason, format string, args ...any) *shut {
 	return &shut{reason, fmt.Sprintf(format, args...)}
