@@ -82,7 +82,7 @@ type Command struct {
 	// Digest is the keyed SHA-256 of the exact bytes in hex, set where Text is not all of them:
 	// without the key nobody can try what was redacted.
 	Digest string `json:"digest,omitempty"`
-	// Decision is Allowed, Denied or Approved.
+	// Decision is Allowed, Denied, Approved, or Prepared: sent to be prepared, not executed.
 	Decision string `json:"decision"`
 	// Code, Rule and Message of a refusal; Rule also for other decisions by a rule.
 	Code    string   `json:"code,omitempty"`

@@ -175,6 +175,11 @@ func explainRead(err error, session string, o replayOptions) error {
 	return err
 }
 
+// read says how much was read.
+func read(r recording.Result) string {
+	return count(int64(r.Segments), "segment") + ", " + count(int64(r.Events), "event") //nolint:gosec // far below the limit
+}
+
 // verdict prints whether the recording is intact, or everything that is wrong with it. It
 // goes to the standard error beside JSON.
 func (p *plugin) verdict(r recording.Result, status *v1alpha1.SessionRecording, o replayOptions) error {
@@ -187,7 +192,7 @@ func (p *plugin) verdict(r recording.Result, status *v1alpha1.SessionRecording, 
 		t.line("")
 	}
 	if !r.Intact() {
-		t.line(t.screen.paint(red, fmt.Sprintf("BROKEN: the recording was altered or is incomplete (%d segments, %d events read):", r.Segments, r.Events)))
+		t.line(t.screen.paint(red, "BROKEN: the recording was altered or is incomplete ("+read(r)+"):"))
 		for _, problem := range r.Problems {
 			t.line("  " + Safe(problem.String(), false))
 		}
@@ -200,7 +205,7 @@ func (p *plugin) verdict(r recording.Result, status *v1alpha1.SessionRecording, 
 	case !r.Complete:
 		end = "the session is still open, more may come"
 	}
-	t.line(t.screen.paint(green, "INTACT") + fmt.Sprintf(": %d segments, %d events, %s, digest %s", r.Segments, r.Events, end, r.Digest))
+	t.line(t.screen.paint(green, "INTACT") + ": " + read(r) + ", " + end + ", digest " + r.Digest)
 	switch {
 	case status == nil:
 		t.line("The Session object is gone or out of reach: only the recording's own chain was verified.")

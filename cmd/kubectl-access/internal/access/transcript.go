@@ -159,12 +159,23 @@ func (t *transcript) outcome(r *recording.Response) string {
 	}
 	s := Safe(r.Tag, false)
 	if r.RowCount > 0 || len(t.columns) > 0 {
-		s = strings.TrimPrefix(fmt.Sprintf("%s, %d rows, %d bytes", s, r.RowCount, r.ByteCount), ", ")
+		s = strings.TrimPrefix(s+", "+count(r.RowCount, "row"), ", ")
+	}
+	if r.ByteCount > 0 {
+		s = strings.TrimPrefix(s+", "+count(r.ByteCount, "byte"), ", ")
 	}
 	if s == "" {
 		return "done"
 	}
 	return s
+}
+
+// count is a number of things.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // rows prints a table as psql does. Masked columns have an asterisk.

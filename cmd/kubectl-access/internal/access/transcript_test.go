@@ -102,7 +102,7 @@ Session s
 			entries: []recording.Entry{entry(recording.Event{Response: &recording.Response{ID: 1, Columns: []string{"id", "text"},
 				Rows: [][]*string{row("1", strings.Repeat("x", 100))}, Final: true, Tag: "SELECT 1", RowCount: 1}})},
 			want: `
-12:00:01.234  #1 -> SELECT 1, 1 rows, 0 bytes
+12:00:01.234  #1 -> SELECT 1, 1 row
      id | text
     ----+--------------------
      1  | xxxxxxxxxxxxxxxxx…

@@ -1,0 +1,140 @@
+package clustertest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
+)
+
+func TestDecide(t *testing.T) {
+	type step struct {
+		who      apiserver.User
+		args     string
+		code     int
+		out, err string
+	}
+	cases := map[string]struct {
+		required int32
+		steps    []step
+		want     []string // approver and decision
+	}{
+		"approved": {1, []step{
+			{dora, "approve %s --comment ok", 0, "Approved (1 of 1 approvals)", ""},
+			{dora, "approve %s", 0, "Approved", ""}, // again changes nothing
+			{dora, "deny %s", 1, "", "a decision cannot be changed"},
+		}, []string{"dora Approved"}},
+		"by two": {2, []step{
+			{dora, "approve %s", 0, "1 of 2", ""},
+			{dan, "approve %s", 0, "2 of 2", ""},
+		}, []string{"dora Approved", "dan Approved"}},
+		"denied": {1, []step{
+			{dan, "deny %s --comment no", 0, "Denied", ""},
+			{dora, "approve %s", 1, "", "is closed (Denied)"},
+		}, []string{"dan Denied"}},
+		"not by the grant's creator": {1, []step{{alice, "approve %s", 1, "", "ask one of Group dba"}}, nil},
+		"not by others":              {1, []step{{eve, "approve %s", 1, "", "you are not among spec.approvers"}}, nil},
+	}
+	i := 0
+	for name, c := range cases {
+		i++
+		request := "decide" + string(rune('a'+i))
+		t.Run(name, func(t *testing.T) {
+			if err := as(t, proxy).Create(t.Context(), newRequest(request, c.required)); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range c.steps {
+				code, out, errOut := plugin(s.who, strings.Fields(strings.ReplaceAll(s.args, "%s", request))...)
+				if code != s.code || !strings.Contains(out, s.out) || !strings.Contains(errOut, s.err) || (s.err == "") != (errOut == "") {
+					t.Errorf("%s %s: exit %d\n%s%s", s.who.Name, s.args, code, out, errOut)
+				}
+				if code == 0 && (!strings.Contains(out, `| DELETE FROM orders -- \u202e`) || !strings.Contains(out, `$1 = a\x1b[2J`)) {
+					t.Errorf("does not show what was decided on, safely:\n%s", out)
+				}
+			}
+			var got []string
+			for _, d := range stored(t, request).Status.Decisions {
+				got = append(got, d.Approver+" "+string(d.Decision))
+				if d.Time == nil || len(d.Groups) == 0 {
+					t.Errorf("decision %+v is not complete", d)
+				}
+			}
+			if strings.Join(got, ",") != strings.Join(c.want, ",") {
+				t.Errorf("decisions %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func stored(t *testing.T, name string) *v1alpha1.ApprovalRequest {
+	t.Helper()
+	r := &v1alpha1.ApprovalRequest{}
+	if err := as(t, apiserver.User{Name: "root", Groups: []string{"system:masters"}}).Get(t.Context(), client.ObjectKey{Namespace: gate, Name: name}, r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestApproversAtTheSameTime(t *testing.T) {
+	if err := as(t, proxy).Create(t.Context(), newRequest("race", 3)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, who := range []string{"ann", "ben", "cleo"} {
+		wg.Go(func() {
+			if code, out, errOut := plugin(apiserver.User{Name: who, Groups: []string{"dba"}}, "approve", "race"); code != 0 {
+				t.Errorf("%s: %s%s", who, out, errOut)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(stored(t, "race").Status.Decisions); n != 3 {
+		t.Errorf("%d decisions", n)
+	}
+}
+
+func TestRequests(t *testing.T) {
+	withdrawn := newRequest("gone", 1)
+	for _, r := range []*v1alpha1.ApprovalRequest{newRequest("waits", 1), withdrawn} {
+		if err := as(t, proxy).Create(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	withdrawn.Status.WithdrawnAt = &withdrawn.CreationTimestamp
+	if err := as(t, proxy).Status().Update(t.Context(), withdrawn); err != nil {
+		t.Fatal(err)
+	}
+	_, out, errOut := plugin(dora, "requests")
+	if !strings.Contains(out, "waits") || strings.Contains(out, "gone") || !strings.Contains(out, `DELETE FROM orders -- \u202e`) {
+		t.Errorf("%s%s", out, errOut)
+	}
+	if _, out, _ := plugin(dora, "requests", "--all", "-A", "-o", "wide"); !strings.Contains(out, "gone") || !strings.Contains(out, "Withdrawn") || !strings.Contains(out, "NAMESPACE") {
+		t.Errorf("--all:\n%s", out)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := as(t, alice).Create(ctx, newGrant()); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errOut := plugin(apiserver.User{}, "grants", "-o", "wide"); code != 0 || !strings.Contains(out, "report-agent   report-agent   orders-db   Pending") {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	for range 2 {
+		if code, out, errOut := plugin(apiserver.User{}, "revoke", "report-agent"); code != 0 || !strings.Contains(out, "revoked") {
+			t.Fatalf("exit %d\n%s%s", code, out, errOut)
+		}
+	}
+	g := &v1alpha1.AccessGrant{}
+	if err := as(t, operator).Get(ctx, client.ObjectKey{Namespace: gate, Name: "report-agent"}, g); err != nil || g.Spec.DesiredState != v1alpha1.GrantRevoked {
+		t.Errorf("%v, %v", g.Spec.DesiredState, err)
+	}
+}
