@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,13 +78,15 @@ func (a grantAdviser) ValidateCreate(ctx context.Context, g *v1alpha1.AccessGran
 	if g.Spec.Subject.Kind != v1alpha1.SubjectServiceAccount {
 		return warnings, nil
 	}
-	var namespace corev1.Namespace
-	err = a.reader.Get(ctx, types.NamespacedName{Name: g.Spec.Subject.Namespace}, &namespace)
+	// Metadata alone, as the operator's reconcilers read it: one cache for both.
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err = a.reader.Get(ctx, types.NamespacedName{Name: g.Spec.Subject.Namespace}, namespace)
 	switch {
 	case apierrors.IsNotFound(err):
 		warnings = append(warnings, AdviseNamespace(g, nil)...)
 	case err == nil:
-		warnings = append(warnings, AdviseNamespace(g, &namespace)...)
+		warnings = append(warnings, AdviseNamespace(g, namespace)...)
 	}
 	return warnings, nil
 }
@@ -112,12 +115,12 @@ func AdviseTarget(g *v1alpha1.AccessGrant, target *v1alpha1.Target) []string {
 
 // AdviseNamespace says what keeps g's credential from being delivered into namespace, the
 // subject's; nil is a Namespace that does not exist.
-func AdviseNamespace(g *v1alpha1.AccessGrant, namespace *corev1.Namespace) []string {
+func AdviseNamespace(g *v1alpha1.AccessGrant, namespace metav1.Object) []string {
 	name := g.Spec.Subject.Namespace
 	if namespace == nil {
 		return []string{fmt.Sprintf("spec.subject.namespace: there is no Namespace %q; the credential is delivered once there is", name)}
 	}
-	if name == g.Namespace || namespace.Labels[v1alpha1.LabelAcceptFrom] == g.Namespace {
+	if name == g.Namespace || namespace.GetLabels()[v1alpha1.LabelAcceptFrom] == g.Namespace {
 		return nil
 	}
 	return []string{fmt.Sprintf("spec.subject.namespace: Namespace %q does not accept credentials from here; its owner must label it: kubectl label namespace %s %s=%s",
