@@ -234,7 +234,10 @@ func TestReject(t *testing.T) {
 		"bound to a session": {act: func(t *testing.T, m *memory, n string) {
 			m.change(t, n, func(r *v1alpha1.ApprovalRequest) { r.Spec.Session = "session-1"; approve("ann")(r) })
 		}, want: "CDA-3001", asked: 2},
-		"approved and lapsed": {act: func(t *testing.T, m *memory, n string) { m.change(t, n, approve("ann")); <-time.After(10 * time.Minute) }, want: "CDA-3001", asked: 2},
+		"approved and lapsed": {act: func(t *testing.T, m *memory, n string) {
+			m.change(t, n, approve("ann"))
+			<-time.After(10 * time.Minute)
+		}, want: "CDA-3001", asked: 2},
 		"lapses far too late": {act: func(t *testing.T, m *memory, n string) {
 			m.change(t, n, func(r *v1alpha1.ApprovalRequest) {
 				r.Spec.ExpiresAt = metav1.NewTime(time.Now().Add(48 * time.Hour))

@@ -85,7 +85,7 @@ func (s *sessionRules) unknown(c *Command) *Refusal {
 // isSound reports whether facts speak of known things alone and do not contradict
 // themselves; otherwise they are as good as none.
 func isSound(f *sql.Facts) bool {
-	if f.Statements < 0 || (f.Statements == 0) != (len(f.Nodes) == 0) || len(f.Nodes) < f.Statements {
+	if f.Statements < 0 || (f.Statements == 0) != (len(f.Nodes) == 0) {
 		return false
 	}
 	if f.Statements == 0 && len(f.Relations)+len(f.Functions)+len(f.Features) > 0 {

@@ -63,7 +63,6 @@ func TestUnknownIsDenied(t *testing.T) {
 		"not known":           command(selectNode).with(func(f *sql.Facts) { f.Known, f.Unknown = false, "a new construct" }),
 		"another engine":      {Engine: "mysql", SQL: command(selectNode).SQL},
 		"no nodes":            command().with(func(f *sql.Facts) { f.Statements = 1 }),
-		"too few nodes":       command(selectNode).with(func(f *sql.Facts) { f.Statements = 2 }),
 		"nodes of nothing":    command(selectNode).with(func(f *sql.Facts) { f.Statements = 0 }),
 		"negative":            command().with(func(f *sql.Facts) { f.Statements = -1 }),
 		"zero node":           command(selectNode, sql.Node{}),

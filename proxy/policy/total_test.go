@@ -14,7 +14,11 @@ func TestCompileIsTotal(t *testing.T) {
 	for seed := range int64(400) {
 		f := randfill.NewWithSeed(seed).NilChance(0.3).NumElements(0, 3).MaxDepth(20).Funcs(
 			func(u *Undecodable, c randfill.Continue) { c.Fill(&u.Kind); c.Fill(&u.Name) },
-			func(s *sql.Facts, c randfill.Continue) { c.FillNoCustom(&s.Nodes); c.Fill(&s.Features); c.Fill(&s.Known) },
+			func(s *sql.Facts, c randfill.Continue) {
+				c.FillNoCustom(&s.Nodes)
+				c.Fill(&s.Features)
+				c.Fill(&s.Known)
+			},
 		)
 		var in Input
 		f.Fill(&in)
