@@ -1,6 +1,9 @@
 package admission
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,5 +38,34 @@ func TestApplyKeepsAuthority(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOperatorNamespace moves the operator: one line of configuration moves it in every
+// policy.
+func TestOperatorNamespace(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(apiserver.Root("config", "admission"))); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "operator.yaml")
+	data, err := os.ReadFile(file) //nolint:gosec // a copy in the test's own folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(data, []byte("namespace: cardea-system"), []byte("namespace: security")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cluster.Kubectl(apiserver.User{}, "", "kustomize", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := strings.Count(out, "kind: ValidatingAdmissionPolicy\n")
+	moved := strings.Count(out, "system:serviceaccount:security:cardea-operator")
+	if moved == 0 || moved != policies-1 || strings.Contains(out, "cardea-system") {
+		t.Errorf("%d of %d policies speak of the operator where it now is, want all but the proxy's own", moved, policies)
+	}
+	if strings.Contains(out, "kind: ConfigMap") {
+		t.Error("the configuration itself would be applied")
 	}
 }

@@ -12,6 +12,8 @@ import (
 //
 // ApprovalDecision is one approver's decision. An approver writes decision and comment;
 // approver, groups and time are filled in at admission and verified against the caller.
+// While the operator is down, an approver writes approver and groups out, as
+// `kubectl auth whoami` shows them, and sends the earlier decisions back unchanged.
 type ApprovalDecisionApplyConfiguration struct {
 	// approver is the user name of the caller.
 	Approver *string `json:"approver,omitempty"`
