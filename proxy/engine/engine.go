@@ -15,6 +15,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -48,3 +49,7 @@ type Directory interface {
 	// there is no such grant. It says nothing about whether the grant is open.
 	Verifiers(grant string, now time.Time) []policy.Verifier
 }
+
+// ErrServed is what Handshake returns for a connection that asked for no session and has
+// been served: a request to cancel, a probe that went away.
+var ErrServed = errors.New("served without a session")

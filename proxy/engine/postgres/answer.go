@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"encoding/hex"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/session"
+)
+
+// Defaults of a RecordingStore's bounds, for a store that names none.
+const (
+	defaultRows  = 100
+	defaultBytes = 64 << 10
+)
+
+// command is one permitted command that the target runs, and what was recorded of its
+// answer.
+type command struct {
+	permit session.Permit
+	masked bool // the target has masks
+	// plan says how rows are masked. On a target with masks a command without one may return
+	// no row.
+	plan    *rowPlan
+	columns []column
+
+	rows, bytes  int64 // of the whole answer
+	rowsLeft     int   // that may still be recorded
+	bytesLeft    int
+	kept         [][]*string // rows that are not recorded yet
+	named        bool        // the columns were recorded
+	truncated    bool
+	done         bool   // the last part was made
+	state, fault string // of an error
+}
+
+func newCommand(s *session.Session, p session.Permit) *command {
+	c := &command{permit: p, rowsLeft: defaultRows, bytesLeft: defaultBytes}
+	bounds := s.Admission().Store.Spec.Responses
+	if bounds.MaxRows != nil {
+		c.rowsLeft = int(*bounds.MaxRows)
+	}
+	if bounds.MaxBytes != nil {
+		c.bytesLeft = int(*bounds.MaxBytes)
+	}
+	return c
+}
+
+// count counts a row that is not kept.
+func (c *command) count(size int) {
+	c.rows++
+	c.bytes += int64(size)
+	c.truncated = true
+}
+
+// wants reports whether a row of the given size is to be kept.
+func (c *command) wants(size int) bool { return c.rowsLeft > 0 && size <= c.bytesLeft }
+
+// keep keeps the row of a DataRow's body, as it goes to the client.
+func (c *command) keep(b []byte) error {
+	c.rows++
+	c.bytes += int64(len(b))
+	c.rowsLeft--
+	c.bytesLeft -= len(b)
+	row := make([]*string, 0, 8)
+	_, err := rowValues(b, func(i int, value []byte) error {
+		if value == nil {
+			row = append(row, nil)
+			return nil
+		}
+		var text string
+		if i < len(c.columns) && c.columns[i].binary {
+			text = binaryText(c.columns[i].typ, value)
+		} else {
+			text = plainText(value)
+		}
+		row = append(row, &text)
+		return nil
+	})
+	c.kept = append(c.kept, row)
+	return err
+}
+
+// keepLine keeps one CopyData message of COPY TO as a row of one value.
+func (c *command) keepLine(b []byte) {
+	c.rows++
+	c.bytes += int64(len(b))
+	c.rowsLeft--
+	c.bytesLeft -= len(b)
+	text := plainText(b)
+	c.kept = append(c.kept, []*string{&text})
+}
+
+// part returns what is to be recorded before the bytes collected so far may go to the
+// client; nil if there is nothing.
+func (c *command) part() *recording.Response {
+	if len(c.kept) == 0 {
+		return nil
+	}
+	r := &recording.Response{Rows: c.kept}
+	c.kept = nil
+	c.describe(r)
+	return r
+}
+
+func (c *command) describe(r *recording.Response) {
+	if c.named || len(c.columns) == 0 {
+		return
+	}
+	c.named = true
+	r.Columns = make([]string, len(c.columns))
+	for i := range c.columns {
+		r.Columns[i] = c.columns[i].name
+	}
+	if c.plan != nil {
+		r.Masked = c.plan.masked
+	}
+}
+
+// final returns the last record of the answer.
+func (c *command) final(tag string) *recording.Response {
+	r := &recording.Response{Final: true, Tag: tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated,
+		SQLState: c.state, Error: c.fault}
+	c.kept, c.done = nil, true
+	c.describe(r)
+	return r
+}
+
+// plainText is a value in text format as it is recorded.
+func plainText(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return `\x` + hex.EncodeToString(b)
+}
+
+// Types whose binary form is recorded as text (pg_type.dat).
+const (
+	oidBool    = 16
+	oidName    = 19
+	oidInt8    = 20
+	oidInt2    = 21
+	oidInt4    = 23
+	oidText    = 25
+	oidOID     = 26
+	oidJSON    = 114
+	oidBPChar  = 1042
+	oidVarchar = 1043
+)
+
+// binaryText is a value in binary format as it is recorded: in hex where its type is not
+// one of the common ones.
+func binaryText(typ uint32, b []byte) string {
+	r := body{b: b}
+	switch {
+	case typ == oidBool && len(b) == 1:
+		return strconv.FormatBool(b[0] != 0)
+	case typ == oidInt2 && len(b) == 2:
+		return strconv.Itoa(int(int16(r.int16()))) //nolint:gosec // the wire's own conversion
+	case typ == oidInt4 && len(b) == 4:
+		return strconv.Itoa(int(r.int32()))
+	case typ == oidOID && len(b) == 4:
+		return strconv.FormatUint(uint64(uint32(r.int32())), 10) //nolint:gosec // the wire's own conversion
+	case typ == oidInt8 && len(b) == 8:
+		high, low := int64(r.int32()), int64(uint32(r.int32())) //nolint:gosec // the wire's own conversion
+		return strconv.FormatInt(high<<32|low, 10)
+	case textual(typ) || typ == oidJSON:
+		return plainText(b)
+	}
+	return `\x` + hex.EncodeToString(b)
+}
+
+// textual reports whether a type's values are text in both formats, so that a masked text
+// is a valid value.
+func textual(typ uint32) bool {
+	return typ == oidText || typ == oidVarchar || typ == oidBPChar || typ == oidName
+}

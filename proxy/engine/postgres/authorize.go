@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/session"
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+var errCanceled = &failure{state: stateCanceled, message: "canceling statement due to user request"}
+
+// authorize decides on a command and holds it if a rule asks for that. meaning is what was
+// established of role and search_path; nil asks the target if a rule needs it. k is
+// renewed when a held command is released.
+func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, meaning map[string]string) (session.Permit, error) {
+	cmd.InTransaction = r.check(func() bool { return r.status != idle || r.executes > 0 || r.running() })
+	cmd.Context = r.base
+	d := k.admission.Rules.Decide(cmd)
+	if d.Action == policy.RequireApproval {
+		if meaning == nil {
+			var err error
+			if meaning, err = r.ask(ctx); err != nil {
+				return session.Permit{}, r.refused(cmd.Text, k, err)
+			}
+		}
+		cmd.Context = meaning
+	}
+	h := &hold{relay: r, decision: d}
+	defer h.end()
+	permit, err := r.s.Authorize(r.wait, cmd, h.pending, func(ctx context.Context) (*sql.Facts, error) {
+		h.end()
+		again, err := r.analyze(ctx, cmd.Text)
+		if err != nil {
+			return nil, err
+		}
+		*k = *again
+		return k.facts, nil
+	})
+	h.end()
+	if r.wait.Err() != nil && ctx.Err() == nil {
+		why := context.Cause(r.wait)
+		r.newWait(ctx)
+		if permit.Valid() {
+			return session.Permit{}, r.notForwarded(permit, why)
+		}
+		return session.Permit{}, why
+	}
+	if err != nil {
+		return session.Permit{}, err
+	}
+	if k.stale(r.s.Admission()) {
+		return session.Permit{}, r.notForwarded(permit, &policy.Refusal{Code: policy.CodeDefinitionChange,
+			Message: "the policy changed while the command was decided on", Hint: "send it again"})
+	}
+	return permit, nil
+}
+
+// newWait makes the context of held commands anew.
+func (r *relay) newWait(ctx context.Context) {
+	wait, stop := context.WithCancelCause(ctx)
+	r.wait = wait
+	r.stopWait.Store(&stop)
+}
+
+// hold is one command that may be held.
+type hold struct {
+	relay    *relay
+	decision policy.Decision
+	stop     func()
+}
+
+// pending tells the client that its command is held and by whom it can be released, and
+// begins to watch whether the client stays.
+func (h *hold) pending(request string, expires time.Time) error {
+	r := h.relay
+	if r.pipeline == 0 {
+		// What was permitted before does not wait for this one.
+		if err := r.send(r.wait, false); err != nil {
+			return err
+		}
+	}
+	a := r.s.Admission()
+	rule := policy.RuleName(h.decision.Rule)
+	message := fmt.Sprintf("%s: %s holds the command until ApprovalRequest %s is decided, at most until %s", policy.CodeApprovalPending, rule,
+		request, expires.UTC().Format(time.RFC3339))
+	if h.decision.Message != "" {
+		message += ": " + h.decision.Message
+	}
+	f := &failure{state: "00000", message: message}
+	if h.decision.Terms != nil {
+		f.detail = fmt.Sprintf("%d of these may approve: %s.", max(h.decision.Terms.Required, 1), approvers(h.decision.Terms.Approvers))
+	}
+	f.hint = fmt.Sprintf(`kubectl patch apreq %s -n %s --subresource=status --type=merge -p '{"status":{"decisions":[{"decision":"Approved","comment":"ok"}]}}'`,
+		request, a.Grant.Namespace)
+	if err := r.notify(f.append(nil, msgNotice, "NOTICE")); err != nil {
+		return err
+	}
+	stop := *r.stopWait.Load()
+	wait := r.wait
+	h.stop = r.patient.watch(func(err error) { stop(err) }, func() bool { return !r.ending.Load() && !errors.Is(context.Cause(wait), errGone) })
+	r.held.Store(true)
+	return nil
+}
+
+func (h *hold) end() {
+	if h.stop == nil {
+		return
+	}
+	h.relay.held.Store(false)
+	h.stop()
+	h.stop = nil
+}
+
+func approvers(subjects []v1alpha1.Subject) string {
+	names := make([]string, 0, len(subjects))
+	for _, s := range subjects {
+		name := string(s.Kind) + " " + s.Name
+		if s.Namespace != "" {
+			name = string(s.Kind) + " " + s.Namespace + "/" + s.Name
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// ask reads what gives a statement its meaning besides its text.
+func (r *relay) ask(ctx context.Context) (map[string]string, error) {
+	if r.check(func() bool { return r.status == failed }) {
+		return r.base, nil
+	}
+	rows, err := r.Query(ctx, "SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(true)::pg_catalog.text")
+	if err != nil {
+		return nil, r.unestablished(ctx, err)
+	}
+	if len(rows) != 1 || len(rows[0]) != 3 || rows[0][0] == nil || rows[0][1] == nil || rows[0][2] == nil {
+		return nil, r.unestablished(ctx, errMessage)
+	}
+	return r.meaning(map[string]string{"role": *rows[0][0], "searchPath": *rows[0][1], "schemas": *rows[0][2]}), nil
+}

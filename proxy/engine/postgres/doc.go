@@ -1,0 +1,51 @@
+// Package postgres speaks PostgreSQL's protocol (versions 3.0 and 3.2) to clients and, as
+// the target's login, version 3.0 to the target.
+//
+//	client               gate                                              target
+//	  │──SSLRequest, TLS──▶│  or TLS at once with ALPN "postgresql"              │
+//	  │──StartupMessage───▶│  user is the grant's name                           │
+//	  │◀─SCRAM────────────▶│  or the grant's client certificate                  │
+//	  │                    │  Conn.Request; the gate admits                      │
+//	  │                    │──TLS, StartupMessage, SCRAM as the target's login──▶│
+//	  │◀─AuthenticationOk──│◀─────────────────────────────────ReadyForQuery──────│
+//	  │──Query, Execute───▶│  analyse, Session.Authorize (holds, records)        │
+//	  │                    │──forward what the Permit is for────────────────────▶│
+//	  │                    │◀────────────────────────────────rows, completion────│
+//	  │                    │  mask, Session.Respond (records)                    │
+//	  │◀─rows, completion──│                                                     │
+//
+// One goroutine reads the client, decides and writes to the target; another reads the
+// target, masks, records and writes to the client. Between them lies a queue with one
+// entry for each answer that is awaited: an answer that nothing awaits ends the session.
+//
+// # Refusals
+//
+// A refused command is answered as PostgreSQL answers a command that fails: ErrorResponse;
+// in the extended protocol everything up to the next Sync is then discarded; an open
+// transaction fails, so that a client that does not look commits nothing halfway. For
+// that the target is made to execute a portal that does not exist; if no transaction is
+// open nothing is sent to it at all.
+//
+// # Prepared statements
+//
+// Parse reaches the target when the statement is understood and no rule denies it;
+// each Execute is decided and recorded on its own, under the policy of that moment.
+// Statements and portals that SQL makes (PREPARE, DECLARE) share their names with those
+// of the protocol, so that one could stand in for the other after the decision: a session
+// uses one kind at a time.
+//
+// # Targets with masks
+//
+// Every statement goes by the extended protocol, one at a time: the target parses it, the
+// definitions that the analysis relied on are read again under the target's own locks,
+// the described result is compared with the analysis, and only then is it executed. Rows
+// whose columns were not established are withheld and end the session. Errors keep their
+// SQLSTATE and lose their text; notices, notifications and parameters off a list are
+// dropped.
+//
+// # What is refused
+//
+// Connections without TLS, GSSAPI encryption, replication, FunctionCall, COPY BOTH, a
+// second start-up message, client encodings other than UTF-8, command-line options in the
+// start-up message, messages out of their phase, and messages beyond their bounds.
+package postgres

@@ -1,0 +1,337 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/session"
+)
+
+// parse handles a Parse. The target gets it if the policy does not deny the statement.
+func (r *relay) parse(ctx context.Context, m []byte) error {
+	var p parseMessage
+	if err := p.decode(m[headSize:]); err != nil {
+		return err
+	}
+	name := string(p.name)
+	if _, again := r.statements[name]; !again && len(r.statements) >= r.engine.c.Limits.Statements {
+		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many prepared statements"}, false)
+	}
+	// Whatever becomes of it, the target drops its unnamed statement first.
+	if name == "" {
+		delete(r.statements, name)
+	}
+	k, err := r.analyze(ctx, p.text)
+	if err == nil {
+		err = r.admitParse(name, k)
+	}
+	if err != nil {
+		return r.refuse(r.refused(p.text, nil, err), false)
+	}
+	st := &statement{name: name, text: bytes.Clone(p.text), known: k, epoch: r.epoch}
+	for i := 0; i < len(p.types); i += 4 {
+		st.types = append(st.types, binary.BigEndian.Uint32(p.types[i:]))
+	}
+	if err := r.screen(ctx, st); err != nil {
+		return r.refuse(err, false)
+	}
+	r.sqlNames.note(st.text, k.facts)
+	r.statements[name] = st
+	r.unrecorded = append(r.unrecorded, st)
+	r.pipeline++
+	r.push(await{kind: awaitParse, statement: st})
+	return r.toTarget.write(m)
+}
+
+func (r *relay) admitParse(name string, k *known) error {
+	if name != "" && r.sqlNames.prepared {
+		return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "a named statement is refused in a session that has used PREPARE",
+			Hint: "use one of the two in a session"}
+	}
+	if err := r.sqlNames.admit(r, k.facts); err != nil {
+		return err
+	}
+	if name != "" && hasKind(k.facts, "Prepare") {
+		return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "PREPARE is refused as a named statement", Hint: "send it as a query"}
+	}
+	return nil
+}
+
+// screen refuses a statement that the policy denies, before the target sees it. One that
+// needs approval may be prepared; what gives it its meaning is asked for while no lock of
+// it is held.
+func (r *relay) screen(ctx context.Context, st *statement) error {
+	cmd := &policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base}
+	d := st.known.admission.Rules.Decide(cmd)
+	switch d.Action {
+	case policy.Allow:
+		st.meaning = nil
+		return nil
+	case policy.RequireApproval:
+		if r.pipeline > 0 {
+			return nil
+		}
+		var err error
+		if st.meaning, err = r.ask(ctx); err != nil {
+			return r.refused(st.text, st.known, err)
+		}
+		st.meaningEpoch = r.epoch
+		return nil
+	}
+	refusal := d.Refusal
+	if refusal == nil {
+		refusal = &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
+	}
+	return r.s.Refuse(cmd, refusal)
+}
+
+// bind handles a Bind.
+func (r *relay) bind(ctx context.Context, m []byte) error {
+	var b bindMessage
+	if err := b.decode(m[headSize:]); err != nil {
+		return err
+	}
+	name := string(b.portal)
+	st, err := r.statement(ctx, string(b.statement))
+	if err != nil {
+		return r.refuse(err, false)
+	}
+	if err := r.renew(ctx, st); err != nil {
+		return r.refuse(err, false)
+	}
+	if name != "" && r.sqlNames.cursors {
+		return r.refuse(r.s.Refuse(&policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base}, &policy.Refusal{
+			Code: policy.CodeUnknownCommand, Message: "a named portal is refused in a transaction that has used DECLARE", Hint: "use one of the two"}), false)
+	}
+	if _, again := r.portals[name]; !again && len(r.portals) >= r.engine.c.Limits.Statements {
+		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many portals"}, false)
+	}
+	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch}
+	r.portals[name] = p
+	r.pipeline++
+	r.push(await{kind: awaitBind, portal: p})
+	return r.toTarget.write(m)
+}
+
+// renew renews what is known of a statement if the policy is another one by now, or if
+// nothing is known of it any more.
+func (r *relay) renew(ctx context.Context, st *statement) error {
+	if st.known != nil && !st.known.stale(r.s.Admission()) && (st.meaning == nil || st.meaningEpoch == r.epoch) {
+		return nil
+	}
+	if st.known == nil || st.known.stale(r.s.Admission()) {
+		k, err := r.analyze(ctx, st.text)
+		if err != nil {
+			return r.refused(st.text, nil, err)
+		}
+		st.known = k
+	}
+	return r.screen(ctx, st)
+}
+
+// types returns the parameter types that are known of a statement.
+func (r *relay) types(st *statement) []uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st.parameters != nil {
+		return st.parameters
+	}
+	return st.types
+}
+
+// parameters returns the bound values.
+func (m *bindMessage) parameters(types []uint32) []policy.Parameter {
+	if m.values == 0 {
+		return nil
+	}
+	list := make([]policy.Parameter, m.values)
+	rest := body{b: m.rest}
+	for i := range list {
+		p := &list[i]
+		if i < len(types) {
+			p.Type = types[i]
+		}
+		size := rest.int32()
+		if size < 0 {
+			p.Null = true
+			continue
+		}
+		value := rest.take(int(size))
+		if p.Binary = format(m.formats, i); p.Binary {
+			p.Text = hex.EncodeToString(value)
+		} else {
+			p.Text = string(value)
+		}
+	}
+	return list
+}
+
+// statement returns a prepared statement that the target has, or will have by the time it
+// reads what comes next.
+func (r *relay) statement(ctx context.Context, name string) (*statement, error) {
+	st := r.statements[name]
+	if st == nil {
+		return nil, &failure{state: stateNoStatement, message: fmt.Sprintf("prepared statement %q does not exist", name)}
+	}
+	// Within a pipeline a failure drops what follows; beyond its end it does not.
+	if st.epoch != r.epoch {
+		if err := r.until(ctx, func() bool { return st.outcome != unanswered }); err != nil {
+			return nil, err
+		}
+	}
+	if r.check(func() bool { return st.outcome == notMade }) {
+		delete(r.statements, name)
+		return r.statement(ctx, name)
+	}
+	return st, nil
+}
+
+// portal is the same for portals.
+func (r *relay) portal(ctx context.Context, name string) (*portal, error) {
+	p := r.portals[name]
+	if p == nil {
+		return nil, &failure{state: stateNoPortal, message: fmt.Sprintf("portal %q does not exist", name)}
+	}
+	if p.epoch != r.epoch {
+		if err := r.until(ctx, func() bool { return p.outcome != unanswered }); err != nil {
+			return nil, err
+		}
+	}
+	if r.check(func() bool { return p.outcome == notMade || p.epoch < r.over }) {
+		delete(r.portals, name)
+		return r.portal(ctx, name)
+	}
+	return p, nil
+}
+
+// describe handles a Describe.
+func (r *relay) describe(ctx context.Context, m []byte) error {
+	var d nameMessage
+	if err := d.decode(m[headSize:]); err != nil {
+		return err
+	}
+	a := await{kind: awaitDescribe}
+	var err error
+	if d.kind == 'S' {
+		a.statement, err = r.statement(ctx, string(d.name))
+	} else {
+		a.portal, err = r.portal(ctx, string(d.name))
+	}
+	if err != nil {
+		return r.refuse(err, false)
+	}
+	r.pipeline++
+	r.push(a)
+	return r.toTarget.write(m)
+}
+
+// close handles a Close. To close what is not there is no error.
+func (r *relay) close(m []byte) error {
+	var c nameMessage
+	if err := c.decode(m[headSize:]); err != nil {
+		return err
+	}
+	if c.kind == 'S' {
+		delete(r.statements, string(c.name))
+	} else {
+		delete(r.portals, string(c.name))
+	}
+	r.pipeline++
+	r.push(await{kind: awaitClose})
+	return r.toTarget.write(m)
+}
+
+// execute handles an Execute: the decision on a command of the extended protocol.
+func (r *relay) execute(ctx context.Context, m []byte) error {
+	var e executeMessage
+	if err := e.decode(m[headSize:]); err != nil {
+		return err
+	}
+	p, err := r.portal(ctx, string(e.portal))
+	if err != nil {
+		return r.refuse(err, false)
+	}
+	st := p.statement
+	if p.known.stale(r.s.Admission()) {
+		k, err := r.analyze(ctx, st.text)
+		if err != nil {
+			return r.refuse(r.refused(st.text, nil, err), false)
+		}
+		p.known, p.verified = k, false
+	}
+	var meaning map[string]string
+	if st.meaningEpoch == r.epoch {
+		meaning = st.meaning
+	}
+	cmd := policy.Command{Engine: Name, Text: st.text, Parameters: p.parameters, SQL: p.known.facts}
+	before := *p.known
+	permit, err := r.authorize(ctx, &cmd, p.known, meaning)
+	if err != nil {
+		return r.refuse(err, false)
+	}
+	if p.known.facts != before.facts {
+		p.verified = false
+	}
+	st.recorded = true
+	c := newCommand(r.s, permit)
+	c.masked, c.plan = p.known.masked, p.plan
+	if c.masked && !p.verified {
+		if err := r.establishPortal(ctx, string(e.portal), p, c); err != nil {
+			st.known = nil // the next Bind analyses again
+			return r.abandon(c, err, false)
+		}
+	}
+	r.sqlNames.note(st.text, p.known.facts)
+	r.pipeline++
+	r.executes++
+	r.push(await{kind: awaitExecute, command: c, portal: p})
+	return r.forward(permit, m)
+}
+
+// establishPortal asks the target what a portal returns, reads the definitions again,
+// which the target holds since the Bind, and plans how rows are masked.
+func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *command) error {
+	p.plan = nil
+	if p.known.facts.Outputs == nil && p.known.facts.Definitions == nil {
+		p.verified = true
+		return nil
+	}
+	q := newInquiry()
+	r.push(await{kind: awaitDescribe, own: q, last: true})
+	r.pipeline++
+	m := appendString(append(beginMessage(nil, msgDescribe), 'P'), name)
+	if err := r.forward(c.permit, endMessage(m, 0)); err != nil {
+		return err
+	}
+	if err := r.inquire(ctx, q); err != nil {
+		return r.unestablished(ctx, err)
+	}
+	if err := r.establish(ctx, p.known, q.columns, c); err != nil {
+		return err
+	}
+	p.plan, p.verified = c.plan, true
+	return nil
+}
+
+// forward writes a message of a command to the target. There is no other way for one that
+// runs something.
+func (r *relay) forward(p session.Permit, m []byte) error {
+	if !p.Valid() {
+		return session.ErrPermit
+	}
+	return r.toTarget.write(m)
+}
+
+// notForwarded records that a permitted command did not go on, and returns why.
+func (r *relay) notForwarded(p session.Permit, why error) error {
+	f := failureOf(why, duringSession)
+	if err := r.s.Respond(p, &recording.Response{Final: true, SQLState: f.state, Error: "not forwarded: " + f.message}); err != nil {
+		return err
+	}
+	return why
+}

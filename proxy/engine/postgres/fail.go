@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+)
+
+// SQLSTATEs that the gate itself answers with.
+const (
+	stateProtocol       = "08P01"
+	stateConnection     = "08006"
+	stateAuthorization  = "28000"
+	statePassword       = "28P01"
+	stateNoStatement    = "26000"
+	stateNoPortal       = "34000"
+	statePrivilege      = "42501"
+	stateTooMany        = "53300"
+	stateLimit          = "54000"
+	stateCanceled       = "57014"
+	stateShutdown       = "57P01"
+	stateCannotConnect  = "57P03"
+	stateFailed         = "25P02"
+	stateInvalidSetting = "22023"
+	stateSystem         = "58000"
+)
+
+// failure is an error as the protocol tells it: ErrorResponse or NoticeResponse without
+// the severity.
+type failure struct {
+	state   string
+	message string
+	detail  string
+	hint    string
+}
+
+// Error returns the message; a failure holds nothing that a client may not see.
+func (f *failure) Error() string { return f.message }
+
+// append appends an ErrorResponse or NoticeResponse.
+func (f *failure) append(dst []byte, kind byte, severity string) []byte {
+	at := len(dst)
+	dst = beginMessage(dst, kind)
+	for _, field := range []struct {
+		code byte
+		text string
+	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}} {
+		if field.text != "" {
+			dst = appendString(append(dst, field.code), strings.ReplaceAll(field.text, "\x00", ""))
+		}
+	}
+	return endMessage(append(dst, 0), at)
+}
+
+// during is the moment of a refusal; the same refusal has another SQLSTATE at sign-in.
+type during int
+
+const (
+	duringSignIn during = iota
+	duringSession
+)
+
+// failureOf renders an error. Only refusals and failures say what they are: the text of
+// another error may hold anything.
+func failureOf(err error, when during) *failure {
+	if f := new(failure); errors.As(err, &f) {
+		return f
+	}
+	if end := new(sessionEnd); errors.As(err, &end) {
+		err = end.refusal
+	}
+	r := new(policy.Refusal)
+	if !errors.As(err, &r) {
+		return &failure{state: stateShutdown, message: string(policy.CodeShutdown) + ": the session was ended",
+			hint: "connect again; an administrator finds the cause in the proxy's log"}
+	}
+	f := &failure{state: stateOf(r.Code, when), message: r.Error(), hint: r.Hint}
+	var detail []string
+	if r.Rule != "" {
+		detail = append(detail, "Rule: "+r.Rule+".")
+	}
+	if r.Request != "" {
+		detail = append(detail, "ApprovalRequest: "+r.Request+".")
+	}
+	f.detail = strings.Join(detail, " ")
+	return f
+}
+
+func stateOf(code policy.Code, when during) string {
+	switch code {
+	case policy.CodeAuthentication:
+		return statePassword
+	case policy.CodeGrantInactive, policy.CodeGrantExpired, policy.CodeGrantRevoked, policy.CodeLocked, policy.CodeNotPermitted:
+		if when == duringSignIn {
+			return stateAuthorization
+		}
+	case policy.CodeTargetShut, policy.CodeStale, policy.CodeShutdown:
+		if when == duringSignIn {
+			return stateCannotConnect
+		}
+	case policy.CodeUpstream:
+		return stateConnection
+	case policy.CodeRecorder:
+		return stateSystem
+	case policy.CodeLimit:
+		if when == duringSignIn {
+			return stateTooMany
+		}
+		return stateLimit
+	case policy.CodeProtocol:
+		return stateProtocol
+	case policy.CodeDeniedByRule, policy.CodeDeniedByAccess, policy.CodeUnknownCommand, policy.CodeMaskedColumn,
+		policy.CodeApprovalPending, policy.CodeApprovalDenied, policy.CodeApprovalTimeout, policy.CodeApprovalFailed,
+		policy.CodeDefinitionChange:
+		return statePrivilege
+	}
+	return stateShutdown
+}

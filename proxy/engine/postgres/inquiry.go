@@ -1,0 +1,139 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+)
+
+// maxInquiry bounds what the gate's own questions to the target may return.
+const maxInquiry = 4 << 20
+
+var (
+	errSkipped = errors.New("an earlier message of the pipeline failed")
+	errBig     = errors.New("the catalog's answer is too large")
+)
+
+// inquiry is what the gate asks the target for itself. The client's side makes it and
+// reads it once done is closed; in between it belongs to the target's side.
+type inquiry struct {
+	rows     [][]*string
+	columns  []column
+	raw      []byte // the RowDescription message
+	size     int
+	err      error
+	finished bool
+	done     chan struct{}
+}
+
+func newInquiry() *inquiry { return &inquiry{done: make(chan struct{})} }
+
+// finish ends the inquiry; only the first call counts.
+func (q *inquiry) finish(err error) {
+	if q.finished {
+		return
+	}
+	q.finished = true
+	if q.err == nil {
+		q.err = err
+	}
+	close(q.done)
+}
+
+// add adds a row.
+func (q *inquiry) add(b []byte) error {
+	if q.size += len(b); q.size > maxInquiry {
+		return errBig
+	}
+	var row []*string
+	_, err := rowValues(b, func(_ int, value []byte) error {
+		if value == nil {
+			row = append(row, nil)
+			return nil
+		}
+		text := string(value)
+		row = append(row, &text)
+		return nil
+	})
+	q.rows = append(q.rows, row)
+	return err
+}
+
+// inquire waits for an inquiry whose messages were written.
+func (r *relay) inquire(ctx context.Context, q *inquiry) error {
+	if err := r.send(ctx, true); err != nil {
+		return err
+	}
+	select {
+	case <-q.done:
+		return q.err
+	case <-ctx.Done():
+		return errEnded
+	}
+}
+
+// Query implements the analyser's Querier on the session's own backend. If a pipeline is
+// open it becomes a part of it, else it is one of its own: a Sync would end the client's
+// implicit transaction.
+func (r *relay) Query(ctx context.Context, text string) ([][]*string, error) {
+	if err := r.room(ctx); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	status, skipping := r.status, r.skipping
+	r.mu.Unlock()
+	if skipping {
+		return nil, errSkipped
+	}
+	if status == failed {
+		return nil, errFailedTransaction
+	}
+	q := newInquiry()
+	alone := r.pipeline == 0
+	r.mu.Lock()
+	for _, kind := range []awaitKind{awaitParse, awaitBind, awaitExecute, awaitClose, awaitClose} {
+		r.queue.push(await{kind: kind, own: q})
+	}
+	if alone {
+		r.epoch++
+		r.queue.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
+	} else {
+		r.queue.items[len(r.queue.items)-1].last = true
+	}
+	r.mu.Unlock()
+	// The name is the gate's own: unnamed ones are the client's.
+	m := r.question(text)
+	if alone {
+		m = append(m, msgSync, 0, 0, 0, 4)
+	}
+	if err := r.toTarget.write(m); err != nil {
+		return nil, err
+	}
+	if err := r.inquire(ctx, q); err != nil {
+		return nil, err
+	}
+	return q.rows, nil
+}
+
+// question is the messages that run one query of the gate and leave nothing behind.
+func (r *relay) question(text string) []byte {
+	m := beginMessage(nil, msgParse)
+	m = appendString(appendString(m, r.secret), text)
+	m = endMessage(append(m, 0, 0), 0)
+	at := len(m)
+	m = beginMessage(m, msgBind)
+	m = appendString(appendString(m, r.secret), r.secret)
+	m = endMessage(append(m, 0, 0, 0, 0, 0, 0), at)
+	m = appendExecute(m, r.secret)
+	for _, kind := range []byte{'P', 'S'} {
+		at = len(m)
+		m = beginMessage(m, msgClose)
+		m = endMessage(appendString(append(m, kind), r.secret), at)
+	}
+	return m
+}
+
+func appendExecute(m []byte, portal string) []byte {
+	at := len(m)
+	m = appendString(beginMessage(m, msgExecute), portal)
+	return endMessage(append(m, 0, 0, 0, 0), at)
+}

@@ -1,0 +1,240 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/session"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
+)
+
+const (
+	// maxAwaits bounds how many answers a client may have outstanding.
+	maxAwaits = 2048
+	// Transaction states of ReadyForQuery.
+	idle          = 'I'
+	inTransaction = 'T'
+	failed        = 'E'
+)
+
+var (
+	// errGone is the end of a session whose client left.
+	errGone = errors.New("the client is gone")
+	// errEnded is the end of what waits in a session that ends; its cause is the context's.
+	errEnded = errors.New("the session ended")
+)
+
+// relay carries one session. The client's side is a goroutine that owns what is listed
+// under it; the target's side is another. What both use is guarded by mu.
+type relay struct {
+	engine *Engine
+	conn   *conn
+	s      *session.Session
+	up     *upstream
+	secret string // of this session: prefixes names that the gate uses upstream
+
+	// Owned by the client's side.
+	in         *frames
+	patient    *patient
+	toTarget   *output
+	statements map[string]*statement
+	portals    map[string]*portal
+	catalog    *pgsql.Catalog
+	unrecorded []*statement // parsed, in toTarget, and in no record yet
+	pipeline   int          // messages for the target since the last Sync
+	executes   int          // Executes among them
+	discarding bool         // the gate refused; everything up to the next Sync is dropped
+	epoch      uint64       // counts Syncs
+	sqlNames   sqlNames
+	wait       context.Context // of a held command: ends with the session, or when the client cancels
+
+	base map[string]string // the meaning of a command that nothing more is known of
+
+	ending   atomic.Bool // the session ends: nobody waits for the client
+	held     atomic.Bool // a command is held: a cancel request ends that
+	stopWait atomic.Pointer[context.CancelCauseFunc]
+	progress chan struct{} // the target's side made progress
+
+	mu       sync.Mutex
+	queue    awaits
+	out      *output
+	status   byte   // of the last ReadyForQuery
+	skipping bool   // the target drops everything up to the next Sync
+	told     bool   // and the client was told why
+	over     uint64 // portals of pipelines before this one are gone
+	copyIn   bool   // the target reads CopyData
+	torn     bool   // out ends inside a message
+	current  *command
+	strict   bool   // the target has masks now
+	farewell bool   // the target said why it ends
+	row      []byte // the last masked row
+}
+
+// sqlNames says which names of statements and portals SQL has made, which the protocol
+// could confuse with its own.
+type sqlNames struct {
+	prepared bool // PREPARE was forwarded
+	cursors  bool // DECLARE was forwarded in this transaction
+	holdable bool // DECLARE … WITH HOLD was, which outlives it
+}
+
+// statement is a prepared statement of the protocol.
+type statement struct {
+	name       string
+	text       []byte
+	types      []uint32
+	known      *known
+	columns    []column // guarded by relay.mu
+	parameters []uint32 // types as the target described them; guarded by relay.mu
+	epoch      uint64   // of its Parse
+	outcome    outcome  // guarded by relay.mu
+	recorded   bool     // a command record holds its text
+	// meaning was asked for while the policy wanted approval, in the pipeline meaningEpoch.
+	meaning      map[string]string
+	meaningEpoch uint64
+}
+
+// outcome is what became of a Parse or Bind.
+type outcome uint8
+
+const (
+	unanswered outcome = iota
+	made
+	notMade
+)
+
+// portal is a bound statement.
+type portal struct {
+	statement  *statement
+	parameters []policy.Parameter
+	results    []byte // format codes
+	known      *known
+	plan       *rowPlan
+	columns    []column // guarded by relay.mu
+	verified   bool     // under known
+	epoch      uint64
+	outcome    outcome // guarded by relay.mu
+}
+
+// push adds an answer that is awaited. The caller writes the message that asks for it
+// afterwards.
+func (r *relay) push(a await) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue.push(a)
+}
+
+// room waits until another answer may be awaited.
+func (r *relay) room(ctx context.Context) error {
+	return r.until(ctx, func() bool { return r.queue.len() < maxAwaits })
+}
+
+// drained waits until every answer was given.
+func (r *relay) drained(ctx context.Context) error {
+	return r.until(ctx, func() bool { return r.queue.len() == 0 })
+}
+
+// until waits for a condition that only the target's answers bring about. f is called
+// with mu held.
+func (r *relay) until(ctx context.Context, f func() bool) error {
+	if r.check(f) {
+		return nil
+	}
+	if err := r.send(ctx, true); err != nil {
+		return err
+	}
+	for {
+		if r.check(f) {
+			return nil
+		}
+		select {
+		case <-r.progress:
+		case <-ctx.Done():
+			return errEnded
+		}
+	}
+}
+
+func (r *relay) check(f func() bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f()
+}
+
+// send writes to the target what was collected for it. If the target is to answer it now,
+// a Flush is added where a pipeline is open. Statements that no command's record holds
+// are recorded first.
+func (r *relay) send(_ context.Context, answer bool) error {
+	for _, st := range r.unrecorded {
+		if st.recorded {
+			continue
+		}
+		st.recorded = true
+		err := r.s.Prepared(&policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.meaning(nil)})
+		if err != nil {
+			return err
+		}
+	}
+	clear(r.unrecorded)
+	r.unrecorded = r.unrecorded[:0]
+	if answer && r.pipeline > 0 {
+		if err := r.toTarget.write([]byte{msgFlush, 0, 0, 0, 4}); err != nil {
+			return err
+		}
+	}
+	return r.toTarget.flush()
+}
+
+// say puts the gate's own answer in its turn.
+func (r *relay) say(f *failure, ready bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue.push(await{kind: awaitNothing, failure: f, ready: ready})
+	return r.turn()
+}
+
+// turn gives the gate's own answers whose turn it is. mu is held.
+func (r *relay) turn() error {
+	spoke := false
+	for h := r.queue.head(); h != nil && h.kind == awaitNothing; h = r.queue.head() {
+		var m []byte
+		if h.failure != nil {
+			m = h.failure.append(m, msgErrorResponse, "ERROR")
+		}
+		if h.ready {
+			m = appendReady(m, r.status)
+		}
+		m = append(m, h.raw...)
+		r.queue.pop()
+		spoke = true
+		if err := r.out.write(m); err != nil {
+			return err
+		}
+	}
+	if spoke {
+		return r.out.flush()
+	}
+	return nil
+}
+
+// notify sends the client a message that may stand between any two others, at once.
+func (r *relay) notify(m []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.out.write(m); err != nil {
+		return err
+	}
+	return r.out.flush()
+}
+
+// meaning is what gives a command its meaning. extra overrides.
+func (r *relay) meaning(extra map[string]string) map[string]string {
+	m := map[string]string{"database": r.conn.request.Database}
+	for k, v := range extra {
+		m[k] = v
+	}
+	return m
+}

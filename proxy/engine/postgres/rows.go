@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+)
+
+// maxKept bounds a row that is recorded: a longer one is only counted.
+const maxKept = frameBuffer - headSize
+
+// dataRow handles a DataRow of the given size. mu is held.
+func (r *relay) dataRow(size int) error {
+	h := r.queue.head()
+	if h == nil || (h.kind != awaitExecute && h.kind != awaitQuery) {
+		return r.targetError("a row that nothing asked for")
+	}
+	if h.own != nil {
+		if size > maxInquiry {
+			return r.targetError("a message is too long")
+		}
+		m, err := r.up.in.whole(size)
+		if err == nil {
+			err = h.own.add(m[headSize:])
+		}
+		if errors.Is(err, errMessage) || errors.Is(err, errBig) {
+			return r.targetError("a malformed message")
+		}
+		if err != nil {
+			return r.targetGone(err)
+		}
+		return nil
+	}
+	c := h.command
+	r.current = c
+	if c.columns == nil {
+		c.columns = r.columnsOf(h)
+	}
+	switch {
+	case c.masked && c.plan == nil:
+		return r.withheld(nil)
+	case c.plan != nil && len(c.plan.masked) > 0:
+		return r.maskedRow(c, size)
+	}
+	if size > maxKept || !c.wants(size) {
+		c.count(size)
+		return r.pass(size)
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	if err := c.keep(m[headSize:]); err != nil {
+		return r.targetError("a malformed message")
+	}
+	return r.out.write(m)
+}
+
+// columnsOf returns what was described of the result of an Execute.
+func (r *relay) columnsOf(h *await) []column {
+	p := h.portal
+	switch {
+	case h.command.plan != nil:
+		return h.command.plan.described
+	case p == nil:
+		return nil
+	case p.columns != nil:
+		return p.columns
+	case p.statement.columns == nil:
+		return nil
+	}
+	p.columns = append([]column(nil), p.statement.columns...)
+	for i := range p.columns {
+		p.columns[i].binary = format(p.results, i)
+	}
+	return p.columns
+}
+
+// pass lets a message through in pieces, however long it is.
+func (r *relay) pass(size int) error {
+	left := headSize + size
+	for left > 0 {
+		if r.ending.Load() {
+			return errEnded
+		}
+		p, err := r.up.in.piece(left)
+		if err != nil {
+			return r.targetGone(err)
+		}
+		left -= len(p)
+		r.torn = left > 0
+		if err := r.out.write(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maskedRow lets a row through after its masks. A row that cannot be masked ends the
+// session.
+func (r *relay) maskedRow(c *command, size int) error {
+	if size > r.engine.c.Limits.MaskedRow {
+		return &sessionEnd{&policy.Refusal{Code: policy.CodeLimit, Message: "a row with masked columns is too long to be masked; it was withheld and the session ended",
+			Hint: "select fewer or shorter columns"}}
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	r.row, err = c.plan.apply(r.row[:0], m[headSize:])
+	if err != nil {
+		return r.withheld(err)
+	}
+	row := r.row
+	if cap(r.row) > 2*frameBuffer {
+		r.row = nil
+	}
+	if size := len(row) - headSize; c.wants(size) {
+		if err := c.keep(row[headSize:]); err != nil {
+			return r.withheld(err)
+		}
+	} else {
+		c.count(size)
+	}
+	return r.out.write(row)
+}
+
+// copyOut handles a CopyData of COPY TO STDOUT.
+func (r *relay) copyOut(size int) error {
+	h := r.queue.head()
+	if h == nil || h.command == nil || (h.kind != awaitExecute && h.kind != awaitQuery) {
+		return r.targetError("data that nothing asked for")
+	}
+	c := h.command
+	r.current = c
+	if size > maxKept || !c.wants(size) {
+		c.count(size)
+		return r.pass(size)
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	c.keepLine(m[headSize:])
+	return r.out.write(m)
+}
+
+// commit records what was collected of an answer before it goes to the client.
+func (r *relay) commit() error {
+	if r.current == nil {
+		return nil
+	}
+	part := r.current.part()
+	if part == nil {
+		return nil
+	}
+	return r.s.Respond(r.current.permit, part)
+}

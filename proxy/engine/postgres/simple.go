@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+)
+
+// query handles a Query.
+func (r *relay) query(ctx context.Context, m []byte) error {
+	var q queryMessage
+	if err := q.decode(m[headSize:]); err != nil {
+		return err
+	}
+	if r.pipeline > 0 {
+		return protocolError("a Query inside a pipeline")
+	}
+	// The target drops its unnamed statement and portal too.
+	delete(r.statements, "")
+	delete(r.portals, "")
+	k, err := r.analyze(ctx, q.text)
+	if err == nil {
+		err = r.sqlNames.admit(r, k.facts)
+	}
+	if err != nil {
+		return r.refuse(r.refused(q.text, nil, err), true)
+	}
+	cmd := policy.Command{Engine: Name, Text: q.text, SQL: k.facts}
+	permit, err := r.authorize(ctx, &cmd, k, nil)
+	if err != nil {
+		return r.refuse(err, true)
+	}
+	r.sqlNames.note(q.text, k.facts)
+	c := newCommand(r.s, permit)
+	c.masked = k.masked
+	if k.masked && (k.facts.Outputs != nil || k.facts.Definitions != nil) {
+		return r.queryMasked(ctx, q.text, k, c)
+	}
+	r.epoch++
+	r.push(await{kind: awaitQuery, command: c, epoch: r.epoch})
+	return r.forward(permit, m)
+}
+
+// queryMasked runs a statement by the extended protocol, so that nothing is executed
+// before the definitions were read again under the target's locks and the result was
+// compared with the analysis.
+func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *command) error {
+	q := newInquiry()
+	r.mu.Lock()
+	r.queue.push(await{kind: awaitParse, own: q})
+	r.queue.push(await{kind: awaitDescribe, own: q, last: true})
+	r.mu.Unlock()
+	r.pipeline++
+	m := appendString(appendString(beginMessage(nil, msgParse), ""), string(text))
+	m = endMessage(append(m, 0, 0), 0)
+	at := len(m)
+	m = endMessage(append(beginMessage(m, msgDescribe), 'S', 0), at)
+	err := r.forward(c.permit, m)
+	if err == nil {
+		err = r.inquire(ctx, q)
+	}
+	if err == nil {
+		err = r.establish(ctx, k, q.columns, c)
+	}
+	if err != nil {
+		return r.abandon(c, err, true)
+	}
+	at = 0
+	m = append(beginMessage(nil, msgBind), 0, 0, 0, 0, 0, 0, 0, 0)
+	m = endMessage(m, at)
+	m = appendExecute(m, "")
+	m = append(m, msgSync, 0, 0, 0, 4)
+	r.mu.Lock()
+	if q.raw != nil {
+		r.queue.push(await{kind: awaitNothing, raw: q.raw})
+	}
+	r.queue.push(await{kind: awaitBind, quiet: true, command: c})
+	r.queue.push(await{kind: awaitExecute, command: c})
+	r.epoch++
+	r.queue.push(await{kind: awaitSync, epoch: r.epoch})
+	err = r.turn()
+	r.mu.Unlock()
+	r.pipeline = 0
+	if err != nil {
+		return err
+	}
+	return r.forward(c.permit, m)
+}
+
+// establish reads the definitions again and plans how rows are masked.
+func (r *relay) establish(ctx context.Context, k *known, columns []column, c *command) error {
+	if err := r.verify(ctx, k); err != nil {
+		return err
+	}
+	if len(columns) == 0 && len(k.facts.Outputs) == 0 {
+		return nil
+	}
+	plan, err := planRows(k.facts, k.admission.Masks, columns)
+	if err != nil {
+		return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "the target's result is not the one that was established, so nothing was executed",
+			Hint: "send the command again; if it stays, write it in another way"}
+	}
+	c.plan, c.columns = plan, columns
+	return nil
+}
+
+// abandon ends a command that was permitted and is not executed.
+func (r *relay) abandon(c *command, err error, simple bool) error {
+	f := failureOf(err, duringSession)
+	if errors.Is(err, errSkipped) {
+		f = &failure{message: errSkipped.Error()}
+	}
+	if rerr := r.s.Respond(c.permit, &recording.Response{Final: true, SQLState: f.state, Error: "not executed: " + f.message}); rerr != nil {
+		return rerr
+	}
+	if err := r.refuse(err, false); err != nil || !simple {
+		return err
+	}
+	return r.sync([]byte{msgSync, 0, 0, 0, 4})
+}

@@ -1,0 +1,402 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+)
+
+// maxDescription bounds a RowDescription: its columns have names of at most 64 bytes.
+const maxDescription = 256 << 10
+
+var errTargetGone = errors.New("the target closed the connection")
+
+// serveTarget reads the target and answers the client until the target goes away or says
+// what nobody asked for.
+func (r *relay) serveTarget(ctx context.Context) error {
+	for {
+		kind, size, err := r.up.in.head()
+		if err != nil {
+			if errors.Is(err, errFrame) {
+				return r.targetError("a message's length is out of bounds")
+			}
+			return r.targetGone(err)
+		}
+		if err := r.serveBatch(ctx, kind, size); err != nil {
+			return err
+		}
+		select {
+		case r.progress <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// serveBatch handles all messages that are there and then lets what they gave go to the
+// client.
+func (r *relay) serveBatch(_ context.Context, kind byte, size int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.strict = !r.s.Admission().Masks.Empty()
+	for {
+		if r.ending.Load() {
+			return errEnded
+		}
+		if err := r.answer(kind, size); err != nil {
+			return err
+		}
+		if err := r.turn(); err != nil {
+			return err
+		}
+		if !r.up.in.ready() {
+			return r.out.flush()
+		}
+		var err error
+		if kind, size, err = r.up.in.head(); err != nil {
+			return r.targetError("a message's length is out of bounds")
+		}
+	}
+}
+
+// targetError ends a session whose target breaks the protocol.
+func (r *relay) targetError(what string) error {
+	return &sessionEnd{&policy.Refusal{Code: policy.CodeUpstream, Message: "the target broke the protocol: " + what,
+		Hint: "ask an administrator to look at the target"}}
+}
+
+// targetGone ends a session whose target closed the connection. If it said why, the client
+// has been told.
+func (r *relay) targetGone(err error) error {
+	if r.farewell {
+		return errTargetGone
+	}
+	return fmt.Errorf("%w: %w", &sessionEnd{&policy.Refusal{Code: policy.CodeUpstream, Message: errTargetGone.Error(), Hint: "connect again"}}, err)
+}
+
+// answer handles the next message of the target. mu is held.
+func (r *relay) answer(kind byte, size int) error {
+	switch kind {
+	case msgDataRow:
+		return r.dataRow(size)
+	case msgCopyData:
+		return r.copyOut(size)
+	}
+	limit := maxSmall
+	if kind == msgRowDescription || kind == msgParameterDescription {
+		limit = maxDescription
+	}
+	if size > limit && kind == msgErrorResponse || size > limit && kind == msgNotice {
+		return r.longText(kind, size)
+	}
+	if size > limit {
+		return r.targetError("a message is too long")
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	switch kind {
+	case msgNotice, msgNotification, msgParameterStatus:
+		return r.aside(kind, m)
+	case msgErrorResponse:
+		return r.failedCommand(m)
+	}
+	h := r.queue.head()
+	if h == nil {
+		return r.targetError("an answer that nothing asked for")
+	}
+	return r.progressOf(h, kind, m)
+}
+
+// longText drops the text of an error or notice that is too long to hold.
+func (r *relay) longText(kind byte, size int) error {
+	if err := r.up.in.skip(size); err != nil {
+		return r.targetGone(err)
+	}
+	if kind == msgNotice {
+		return nil
+	}
+	return r.failedCommand((&failure{state: "XX000", message: "the target's error is too long to be shown"}).append(nil, msgErrorResponse, "ERROR"))
+}
+
+// aside handles what a target says at any time.
+func (r *relay) aside(kind byte, m []byte) error {
+	if kind == msgParameterStatus {
+		b := body{b: m[headSize:]}
+		name, value := string(b.string()), string(b.string())
+		if b.end() != nil {
+			return r.targetError("a malformed message")
+		}
+		if !pinned(name, value) {
+			return unpinned()
+		}
+		if !reported[name] {
+			return nil
+		}
+		return r.out.write(m)
+	}
+	if r.strict {
+		return nil
+	}
+	return r.out.write(m)
+}
+
+// progressOf handles a message of the answer that is due.
+func (r *relay) progressOf(h *await, kind byte, m []byte) error {
+	wrong := r.targetError("an answer out of its turn")
+	if h.own != nil {
+		return r.inquiryAnswer(h, kind, m)
+	}
+	switch h.kind {
+	case awaitParse:
+		if kind != msgParseComplete {
+			return wrong
+		}
+		h.statement.outcome = made
+	case awaitBind:
+		if kind != msgBindComplete {
+			return wrong
+		}
+		if h.portal != nil {
+			h.portal.outcome = made
+		}
+		if h.quiet {
+			r.queue.pop()
+			return nil
+		}
+	case awaitClose:
+		if kind != msgCloseComplete {
+			return wrong
+		}
+	case awaitDescribe:
+		return r.description(h, kind, m)
+	case awaitExecute, awaitQuery:
+		return r.commandAnswer(h, kind, m)
+	case awaitSync:
+		if kind != msgReadyForQuery {
+			return wrong
+		}
+		return r.readyForQuery(h, m)
+	default:
+		return wrong
+	}
+	r.queue.pop()
+	return r.out.write(m)
+}
+
+// description handles the answer to a Describe of the client.
+func (r *relay) description(h *await, kind byte, m []byte) error {
+	switch {
+	case kind == msgParameterDescription && h.statement != nil:
+		b := body{b: m[headSize:]}
+		n := b.int16()
+		types := make([]uint32, 0, min(n, len(b.b)/4))
+		for range n {
+			types = append(types, uint32(b.int32())) //nolint:gosec // the wire's own conversion
+		}
+		if b.end() != nil {
+			return r.targetError("a malformed message")
+		}
+		h.statement.parameters = types
+		return r.out.write(m)
+	case kind == msgRowDescription:
+		columns, err := decodeColumns(m[headSize:])
+		if err != nil {
+			return r.targetError("a malformed message")
+		}
+		if h.statement != nil {
+			h.statement.columns = columns
+		} else {
+			h.portal.columns = columns
+		}
+	case kind == msgNoData:
+	default:
+		return r.targetError("an answer out of its turn")
+	}
+	r.queue.pop()
+	return r.out.write(m)
+}
+
+// commandAnswer handles the answer to a command, except its rows.
+func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
+	c := h.command
+	r.current = c
+	simple := h.kind == awaitQuery
+	switch {
+	case kind == msgRowDescription && simple:
+		columns, err := decodeColumns(m[headSize:])
+		if err != nil || c.masked {
+			return r.withheld(err)
+		}
+		c.columns, c.named = columns, false
+	case kind == msgCommandComplete, kind == msgEmptyQuery, kind == msgPortalSuspended && !simple:
+		if err := r.finish(c, m); err != nil {
+			return err
+		}
+		if !simple {
+			r.queue.pop()
+		}
+	case kind == msgCopyInResponse:
+		r.copyIn = true
+		// The target ignores what a client sends ahead for the end of the pipeline.
+		if !simple && !r.queue.drop(func(a *await) bool { return a.kind == awaitSync }) {
+			return protocolError("a command inside COPY FROM STDIN")
+		}
+	case kind == msgCopyOutResponse:
+	case kind == msgCopyDone:
+	case kind == msgReadyForQuery && simple:
+		return r.readyForQuery(h, m)
+	default:
+		return r.targetError("an answer out of its turn")
+	}
+	return r.out.write(m)
+}
+
+// finish records the end of a command's answer.
+func (r *relay) finish(c *command, m []byte) error {
+	r.current = nil
+	tag := ""
+	if m[0] == msgCommandComplete {
+		b := body{b: m[headSize:]}
+		tag = string(b.string())
+		if b.end() != nil {
+			return r.targetError("a malformed message")
+		}
+	}
+	return r.s.Respond(c.permit, c.final(tag))
+}
+
+// withheld ends a session in which rows came whose columns are not established.
+func (r *relay) withheld(err error) error {
+	if err == nil {
+		err = errWithheld
+	}
+	return fmt.Errorf("%w: %w", &sessionEnd{&policy.Refusal{Code: policy.CodeMaskedColumn,
+		Message: "the target returned a result that was not established; it was withheld and the session ended", Hint: "connect again and write the command in another way"}}, err)
+}
+
+// readyForQuery ends a pipeline or a Query.
+func (r *relay) readyForQuery(h *await, m []byte) error {
+	if len(m) != headSize+1 || (m[headSize] != idle && m[headSize] != inTransaction && m[headSize] != failed) {
+		return r.targetError("a malformed message")
+	}
+	r.status, r.skipping, r.told, r.current = m[headSize], false, false, nil
+	if r.status == idle {
+		r.over = max(r.over, h.epoch)
+	}
+	own := h.own
+	r.queue.pop()
+	if own != nil {
+		own.finish(nil)
+		return nil
+	}
+	return r.out.write(m)
+}
+
+// inquiryAnswer handles an answer for the gate itself.
+func (r *relay) inquiryAnswer(h *await, kind byte, m []byte) error {
+	q := h.own
+	done := false
+	switch {
+	case h.kind == awaitParse && kind == msgParseComplete, h.kind == awaitBind && kind == msgBindComplete,
+		h.kind == awaitClose && kind == msgCloseComplete, h.kind == awaitExecute && kind == msgCommandComplete,
+		h.kind == awaitDescribe && kind == msgNoData:
+		done = true
+	case h.kind == awaitDescribe && kind == msgParameterDescription:
+	case h.kind == awaitDescribe && kind == msgRowDescription:
+		columns, err := decodeColumns(m[headSize:])
+		if err != nil {
+			return r.targetError("a malformed message")
+		}
+		q.columns, q.raw = columns, append([]byte(nil), m...)
+		done = true
+	case h.kind == awaitSync && kind == msgReadyForQuery:
+		return r.readyForQuery(h, m)
+	default:
+		return r.targetError("an answer out of its turn")
+	}
+	if !done {
+		return nil
+	}
+	last := h.last
+	r.queue.pop()
+	if last {
+		q.finish(nil)
+	}
+	return nil
+}
+
+// failedCommand handles an ErrorResponse: it is for the answer that is due, and in the
+// extended protocol everything up to the next Sync falls with it.
+func (r *relay) failedCommand(m []byte) error {
+	f := r.failureFrom(m)
+	h := r.queue.head()
+	if h == nil {
+		// The target ends the session on its own account.
+		r.farewell = true
+		return r.tell(f, m, "FATAL")
+	}
+	r.copyIn = false
+	switch {
+	case h.kind == awaitFailure:
+		return r.fall(nil)
+	case h.own != nil:
+		h.own.err = f
+		return r.fall(h.own)
+	}
+	if h.command != nil && !h.command.done {
+		h.command.state, h.command.fault = f.state, f.message
+		if err := r.s.Respond(h.command.permit, h.command.final("")); err != nil {
+			return err
+		}
+		r.current = nil
+	}
+	switch {
+	case h.statement != nil && h.kind == awaitParse:
+		h.statement.outcome = notMade
+	case h.portal != nil && h.kind == awaitBind:
+		h.portal.outcome = notMade
+	}
+	if err := r.tell(f, m, "ERROR"); err != nil {
+		return err
+	}
+	r.told = true
+	if h.kind == awaitQuery || h.kind == awaitSync {
+		return nil
+	}
+	return r.fall(nil)
+}
+
+// fall drops the answers up to the next Sync, which the target will not give. The inquiry
+// whose answer failed has its error already.
+func (r *relay) fall(failed *inquiry) error {
+	r.skipping = true
+	for h := r.queue.head(); h != nil && h.kind != awaitSync; h = r.queue.head() {
+		switch {
+		case h.command != nil && h.kind == awaitExecute && !h.command.done:
+			h.command.done = true
+			err := r.s.Respond(h.command.permit, &recording.Response{Final: true, Error: "not executed: an earlier message of the pipeline failed"})
+			if err != nil {
+				return err
+			}
+		case h.kind == awaitParse && h.statement != nil:
+			h.statement.outcome = notMade
+		case h.kind == awaitBind && h.portal != nil:
+			h.portal.outcome = notMade
+		case h.own != nil && h.own != failed:
+			h.own.finish(errSkipped)
+		}
+		r.queue.pop()
+	}
+	if failed == nil {
+		return nil
+	}
+	// An inquiry with a Sync of its own ends with that.
+	if h := r.queue.head(); h == nil || h.own != failed {
+		failed.finish(nil)
+	}
+	return nil
+}
