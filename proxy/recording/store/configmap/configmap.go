@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,6 +54,9 @@ const (
 type Store struct {
 	client    rest.Interface
 	namespace string
+
+	mu                     sync.Mutex
+	limit, counted, stored int64 // stored since the count
 }
 
 // New returns a Store. The client is one for the core group, as
@@ -61,12 +65,43 @@ func New(client rest.Interface, namespace string) *Store {
 	return &Store{client: client, namespace: namespace}
 }
 
+// Limit says how many bytes recordings may take in the namespace, and how many were counted
+// last. What is put after that is added to the count. Sessions are admitted up to the limit;
+// what those that are open still have to say may take an eighth more, and beyond that Put
+// returns recording.ErrFull. Without a limit there is no bound.
+func (s *Store) Limit(limit, counted int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if counted != s.counted {
+		s.counted, s.stored = counted, 0
+	}
+	s.limit = limit
+}
+
+// take adds n bytes to what is stored if the limit has room for them.
+func (s *Store) take(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limit > 0 && s.counted+s.stored+n > s.limit+s.limit/8 {
+		return false
+	}
+	s.stored += n
+	return true
+}
+
+// give takes back what was not stored.
+func (s *Store) give(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stored = max(0, s.stored-n)
+}
+
 // Name is the usual name of a segment's ConfigMap.
 func Name(session string, index int) string {
 	return fmt.Sprintf("%s%s-%06d", v1alpha1.RecordingPrefix, session, index)
 }
 
-// Put implements recording.Store. A quota that is used up is recording.ErrFull.
+// Put implements recording.Store. A limit or a quota that is used up is recording.ErrFull.
 func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
 	if !recording.ValidSession(seg.Session) || seg.Index < 0 || seg.Index >= recording.MaxSegments || len(seg.Digest) != 64 {
 		return fmt.Errorf("store segment: %q, segment %d is not a segment of a session", seg.Session, seg.Index)
@@ -74,18 +109,24 @@ func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
 	if len(seg.Data) > recording.MaxSegmentData {
 		return fmt.Errorf("store segment %d of %s: its %d bytes are more than a ConfigMap holds", seg.Index, seg.Session, len(seg.Data))
 	}
+	size := int64(len(seg.Data))
+	if !s.take(size) {
+		return fmt.Errorf("%w: recordings take the bytes that the RecordingStore allows in namespace %s", recording.ErrFull, s.namespace)
+	}
 	name := Name(seg.Session, seg.Index)
 	err := s.create(ctx, name, seg)
 	if apierrors.IsAlreadyExists(err) {
 		name = Name(seg.Session+"-"+seg.Digest[:16], seg.Index)
 		if err = s.create(ctx, name, seg); apierrors.IsAlreadyExists(err) {
+			s.give(size)
 			return nil
 		}
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
+	}
+	s.give(size)
+	if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota") {
 		return fmt.Errorf("%w: create ConfigMap %s: %w", recording.ErrFull, name, err)
 	}
 	return fmt.Errorf("create ConfigMap %s: %w", name, err)

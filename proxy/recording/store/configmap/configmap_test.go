@@ -3,6 +3,7 @@ package configmap_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -183,5 +184,23 @@ func TestQuotaIsFull(t *testing.T) {
 	}
 	if err := configmap.New(c.CoreV1().RESTClient(), ns).Put(t.Context(), segment("s", 0, 1)); err == nil || !strings.Contains(err.Error(), recording.ErrFull.Error()) {
 		t.Errorf("beyond the quota: %v", err)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	store := configmap.New(proxy.CoreV1().RESTClient(), gate)
+	store.Limit(800, 600) // and an eighth more for sessions that are open
+	for i, want := range []error{nil, nil, nil, recording.ErrFull} {
+		if err := store.Put(t.Context(), segment("limit", i, 100)); !errors.Is(err, want) {
+			t.Errorf("segment %d: %v, want %v", i, err, want)
+		}
+	}
+	store.Limit(800, 900)
+	if err := store.Put(t.Context(), segment("limit", 3, 1)); !errors.Is(err, recording.ErrFull) {
+		t.Errorf("after a count: %v", err)
+	}
+	store.Limit(800, 500)
+	if err := store.Put(t.Context(), segment("limit", 3, 100)); err != nil {
+		t.Errorf("after retention made room: %v", err)
 	}
 }
