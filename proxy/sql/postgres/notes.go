@@ -230,7 +230,12 @@ func (c *classifier) noteSpecial(m any) {
 		c.feature(sql.FeatureUntrustedLanguage)
 	case *pgquery.CreateAmStmt:
 		c.feature(sql.FeatureLoadLibrary)
-	case *pgquery.CreateExtensionStmt, *pgquery.AlterExtensionStmt, *pgquery.AlterExtensionContentsStmt:
+	case *pgquery.CreateExtensionStmt:
+		c.feature(sql.FeatureCreateExtension)
+		if strings.HasPrefix(m.Extname, "pl") && m.Extname != "plpgsql" {
+			c.feature(sql.FeatureUntrustedLanguage)
+		}
+	case *pgquery.AlterExtensionStmt, *pgquery.AlterExtensionContentsStmt:
 		c.feature(sql.FeatureCreateExtension)
 	case *pgquery.CreateEventTrigStmt, *pgquery.AlterEventTrigStmt:
 		c.feature(sql.FeatureEventTrigger)

@@ -2,28 +2,286 @@ package postgres
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
+// tracer establishes the lineage of one command. What it cannot establish sets violation,
+// once; from then on nothing it returns counts.
+type tracer struct {
+	names     *meanings
+	used      map[*relation]bool
+	violation string
+	masked    string // the column behind the violation
+	sensitive bool
+	depth     int
+	effort    int
+	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
+	sub map[any]any
+}
+
+func (t *tracer) violated() bool { return t.violation != "" }
+
+// deny refuses the command with a sentence that is safe to show.
+func (t *tracer) deny(why string) {
+	if !t.violated() {
+		t.violation = why
+	}
+}
+
+func (t *tracer) denyColumn(c column, why string) {
+	if t.violated() {
+		return
+	}
+	t.masked = c.origin
+	if c.origin == "" {
+		t.deny("the column " + quoteIdent(c.name) + " " + why)
+		return
+	}
+	t.deny("the masked column " + c.origin + " " + why)
+}
+
 // trace establishes the lineage of a command on a target with masks.
 func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.Facts, in Input) error {
-	f.MaskViolation = "the lineage of the statement is not established"
+	if !f.Known {
+		return nil
+	}
+	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}}
+	var out []column
+	rows := false
+	switch {
+	case len(tree.Stmts) == 0:
+	case len(tree.Stmts) > 1:
+		for _, s := range tree.Stmts {
+			if !standsAlone(unwrap(s.Stmt)) {
+				t.deny("several statements are sent in one message; send them one at a time")
+			}
+		}
+	case standsAlone(single(tree)):
+	case in.Catalog == nil:
+		t.deny("what the statement means cannot be established in this state of the session; end the transaction first")
+	default:
+		d := &definitions{masks: map[origin]sql.MaskRef{}}
+		if err := a.load(ctx, t, tree, in, d); err != nil {
+			return err
+		}
+		if !t.violated() {
+			out, rows = t.top(single(tree))
+		}
+		f.Definitions = d
+	}
+	f.Sensitive, f.SensitiveParameters = f.Sensitive || t.sensitive, f.SensitiveParameters || t.sensitive
+	if t.violated() {
+		f.MaskViolation, f.MaskedColumn, f.Sensitive, f.SensitiveParameters = t.violation, t.masked, true, true
+		return nil
+	}
+	if rows {
+		f.Outputs = outputs(out)
+	}
+	if len(t.used) > 0 {
+		f.Relations = t.relations()
+	}
 	return nil
 }
 
-// Verify reads the definitions again that f relies on, after the server has parsed the
-// statement and so holds them still. ErrDefinitionChanged says that f no longer holds;
-// any other error that it cannot be told. Facts that rely on no definition pass.
-func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
-	return ErrDefinitionChanged
+// relations lists the relations that the command uses, in a stable order.
+func (t *tracer) relations() []sql.Relation {
+	var out []sql.Relation
+	for r := range t.used {
+		out = append(out, sql.Relation{Schema: r.schema, Name: r.name, OID: r.oid, Write: r.written})
+	}
+	slices.SortFunc(out, func(a, b sql.Relation) int { return int(a.OID) - int(b.OID) })
+	return out
 }
 
-// MaskedOrigin is a cross-check of a result column's origin as the server reports it. It
-// returns the mask of that column of a relation which f relies on; known is false for a
-// column that f does not know, whose value must be withheld.
-func MaskedOrigin(f *sql.Facts, relation uint32, attribute uint16) (mask sql.MaskRef, known bool) {
-	return 0, false
+// load reads what the command's names mean, and what EXECUTE and FETCH stand for.
+func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResult, in Input, d *definitions) error {
+	m := single(tree)
+	commands := []any{m}
+	if e, ok := m.(*pgquery.ExplainStmt); ok {
+		m = unwrap(e.Query)
+	}
+	var text string
+	var found bool
+	var err error
+	switch m := m.(type) {
+	case *pgquery.ExecuteStmt:
+		text, found, err = in.Catalog.prepared(ctx, m.Name)
+	case *pgquery.FetchStmt:
+		text, found, err = in.Catalog.cursor(ctx, m.Portalname)
+	}
+	if err != nil {
+		return err
+	}
+	if found {
+		inner, facts, err := a.read(ctx, []byte(text))
+		if err != nil {
+			return err
+		}
+		if inner == nil || !facts.Lexed {
+			t.deny("the statement that is executed is not known")
+			return nil
+		}
+		t.sub[m] = single(inner)
+		commands = append(commands, t.sub[m])
+	}
+	t.names, err = resolve(ctx, in.Catalog, in.Columns, d, commands...)
+	if err != nil {
+		return err
+	}
+	t.checkSession()
+	return nil
+}
+
+// checkSession refuses sessions in which definitions or texts do not mean what they seem.
+func (t *tracer) checkSession() {
+	s := t.names.settings
+	switch {
+	case s["transaction_isolation"] != "read committed":
+		t.deny("the transaction is " + safeSetting(s["transaction_isolation"]) + "; on a target with masks only READ COMMITTED can be used")
+	case s["standard_conforming_strings"] != "on":
+		t.deny("standard_conforming_strings is off")
+	case s["client_encoding"] != "UTF8" || s["server_encoding"] != "UTF8":
+		t.deny("the encoding of client or database is not UTF8")
+	case !tested(s["server_version_num"]):
+		t.deny("this release of the server has not been tested with masks")
+	case t.names.casts:
+		t.deny("this database has casts that are not built in")
+	}
+}
+
+func safeSetting(s string) string { return strings.ToUpper(s[:min(len(s), 32)]) }
+
+// tested reports whether a server's release is one that the lists here were made for.
+func tested(version string) bool {
+	return len(version) == 6 && version[:2] == "15"
+}
+
+// standsAlone reports whether a statement means the same whatever is defined.
+func standsAlone(m any) bool {
+	switch m := m.(type) {
+	case *pgquery.TransactionStmt:
+		switch m.Kind {
+		case pgquery.TransactionStmtKind_TRANS_STMT_PREPARE, pgquery.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
+			pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED, pgquery.TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+			return false
+		}
+		return true
+	case *pgquery.VariableSetStmt:
+		return plainSetting(m)
+	case *pgquery.DeallocateStmt, *pgquery.ClosePortalStmt, *pgquery.UnlistenStmt:
+		return true
+	}
+	return false
+}
+
+func plainSetting(m *pgquery.VariableSetStmt) bool {
+	name := strings.ToLower(m.Name)
+	switch m.Kind {
+	case pgquery.VariableSetKind_VAR_RESET_ALL:
+		return true
+	case pgquery.VariableSetKind_VAR_SET_MULTI:
+		return name == "transaction" || name == "session characteristics"
+	case pgquery.VariableSetKind_VAR_SET_VALUE:
+		return plainSettings[name] || harmless(m)
+	case pgquery.VariableSetKind_VAR_SET_DEFAULT, pgquery.VariableSetKind_VAR_RESET, pgquery.VariableSetKind_VAR_SET_CURRENT:
+		return plainSettings[name]
+	}
+	return false
+}
+
+// top establishes the one statement of a command and whether it returns rows.
+func (t *tracer) top(m any) (out []column, rows bool) {
+	s := &scope{}
+	switch m := m.(type) {
+	case *pgquery.SelectStmt:
+		return t.query(m, s), true
+	case *pgquery.InsertStmt:
+		return t.insert(m, s), len(m.ReturningList) > 0
+	case *pgquery.UpdateStmt:
+		return t.update(m, s), len(m.ReturningList) > 0
+	case *pgquery.DeleteStmt:
+		return t.delete(m, s), len(m.ReturningList) > 0
+	case *pgquery.CopyStmt:
+		t.copy(m, s)
+	case *pgquery.ExplainStmt:
+		t.explain(m)
+		return []column{{name: "QUERY PLAN"}}, true
+	case *pgquery.VariableShowStmt:
+		if strings.EqualFold(m.Name, "all") {
+			return make([]column, 3), true
+		}
+		return make([]column, 1), true
+	case *pgquery.TruncateStmt:
+		for _, n := range m.Relations {
+			t.target(n.GetRangeVar())
+		}
+	case *pgquery.LockStmt:
+		for _, n := range m.Relations {
+			t.relation(n.GetRangeVar())
+		}
+	case *pgquery.ConstraintsSetStmt:
+	case *pgquery.PrepareStmt:
+		t.parameterTypes(m.Argtypes)
+		t.nothingMasked(t.statement(unwrap(m.Query), s), "PREPARE")
+	case *pgquery.DeclareCursorStmt:
+		t.nothingMasked(t.statement(unwrap(m.Query), s), "a cursor")
+	case *pgquery.ExecuteStmt:
+		return t.execute(m, s)
+	case *pgquery.FetchStmt:
+		return t.fetch(m, s)
+	case *pgquery.CreateStmt:
+		t.createTable(m, s)
+	case *pgquery.CreateTableAsStmt:
+		t.createTableAs(m, s)
+	case *pgquery.DropStmt:
+		t.drop(m)
+	case *pgquery.DiscardStmt:
+		if m.Target == pgquery.DiscardMode_DISCARD_ALL {
+			t.deny("DISCARD ALL is used; on this target use RESET ALL and DEALLOCATE ALL")
+		}
+	case *pgquery.VariableSetStmt:
+		t.deny("the setting " + quoteIdent(m.Name) + " cannot be changed on a target with masks")
+	default:
+		t.deny("this kind of statement is not used on a target with masks")
+	}
+	return nil, false
+}
+
+// statement establishes a statement that stands within another.
+func (t *tracer) statement(m any, s *scope) []column {
+	switch m := m.(type) {
+	case *pgquery.SelectStmt:
+		return t.query(m, s)
+	case *pgquery.InsertStmt:
+		return t.insert(m, s)
+	case *pgquery.UpdateStmt:
+		return t.update(m, s)
+	case *pgquery.DeleteStmt:
+		return t.delete(m, s)
+	}
+	t.deny("a statement stands within another whose lineage is not established")
+	return nil
+}
+
+// nothingMasked denies a statement whose rows come later, when they can no longer be told
+// apart, if it reads a table with masked columns.
+func (t *tracer) nothingMasked(out []column, construct string) {
+	t.unmasked(out, construct)
+	t.noMaskedRelation(construct)
+}
+
+func (t *tracer) noMaskedRelation(construct string) {
+	for r := range t.used {
+		for _, c := range r.columns {
+			if c.mask != 0 {
+				t.denyColumn(c, "belongs to a table that is used by "+construct)
+				return
+			}
+		}
+	}
 }

@@ -1,0 +1,238 @@
+package postgres_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+	"github.com/cardea-dev/cardea/proxy/sql/postgres"
+	"github.com/cardea-dev/cardea/proxy/sql/postgres/parser"
+	"github.com/cardea-dev/cardea/test/pgtest"
+)
+
+// corpus is where the statements live that attackers, and honest users, send.
+const corpus = "../../../test/corpora/postgres"
+
+// masks are the columns masked in the corpus's schema.
+type masks struct{}
+
+var maskedNames = []string{"ssn", "email", "card", "balance"}
+
+func (masks) Empty() bool { return false }
+
+func (masks) Mask(schema, _, column string) sql.MaskRef {
+	if schema == "pg_catalog" || schema == "information_schema" {
+		return 0
+	}
+	return sql.MaskRef(slices.Index(maskedNames, column) + 1)
+}
+
+// backend is a session as the engine would hold it: analysis on its own backend, masking
+// by the outputs of the analysis.
+type backend struct {
+	c        *pgconn.PgConn
+	catalog  *postgres.Catalog
+	analyzer *postgres.Analyzer
+}
+
+// Query implements postgres.Querier.
+func (b *backend) Query(ctx context.Context, text string) ([][]*string, error) {
+	results, err := b.c.Exec(ctx, text).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%w in %s", err, text)
+	}
+	var rows [][]*string
+	for _, r := range results {
+		for _, row := range r.Rows {
+			out := make([]*string, len(row))
+			for i, v := range row {
+				if v != nil {
+					s := string(v)
+					out[i] = &s
+				}
+			}
+			rows = append(rows, out)
+		}
+	}
+	return rows, nil
+}
+
+func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, password, database string) *backend {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), s.URI(user, database, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	b := &backend{c: c.PgConn(), analyzer: a}
+	b.catalog = postgres.NewCatalog(b)
+	return b
+}
+
+// analyze is what the engine does before it forwards.
+func (b *backend) analyze(t testing.TB, text string) *sql.Facts {
+	t.Helper()
+	in := postgres.Input{Text: []byte(text), Columns: masks{}, Catalog: b.catalog}
+	if b.c.TxStatus() == 'E' {
+		in.Catalog = nil
+	}
+	f, err := b.analyzer.Analyze(t.Context(), in)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return f
+}
+
+func admitted(f *sql.Facts) bool { return f.Known && f.MaskViolation == "" }
+
+func why(f *sql.Facts) string {
+	if !f.Known {
+		return f.Unknown
+	}
+	return f.MaskViolation
+}
+
+// send analyses a statement, runs it if it is admitted and returns what the client would
+// see: masked rows and command tags.
+func (b *backend) send(t testing.TB, text string) (seen string, refused string) {
+	t.Helper()
+	f := b.analyze(t, text)
+	if !admitted(f) {
+		return "", why(f)
+	}
+	if err := b.analyzer.Verify(t.Context(), f, b.catalog); b.c.TxStatus() != 'E' && err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	var out strings.Builder
+	started := time.Now()
+	results := b.c.Exec(t.Context(), text)
+	for results.NextResult() {
+		r := results.ResultReader()
+		fields := r.FieldDescriptions()
+		for r.NextRow() {
+			for i, v := range r.Values() {
+				switch {
+				case len(f.Outputs) != len(fields) || !f.Outputs[i].Known:
+					v = []byte("withheld")
+				case f.Outputs[i].Mask != 0:
+					v = []byte("masked")
+				case fields[i].TableOID != 0:
+					if mask, known := postgres.MaskedOrigin(f, fields[i].TableOID, fields[i].TableAttributeNumber); !known || mask != 0 {
+						t.Errorf("%s: column %d is shown and the server says that it is masked or unknown", text, i)
+						v = []byte("withheld")
+					}
+				}
+				out.Write(v)
+				out.WriteByte('|')
+			}
+			out.WriteByte('\n')
+		}
+		if len(f.Outputs) > 0 && len(fields) != len(f.Outputs) {
+			t.Errorf("%s: %d outputs established, %d returned", text, len(f.Outputs), len(fields))
+		}
+		tag, _ := r.Close()
+		out.WriteString(tag.String() + "\n")
+	}
+	_ = results.Close()
+	fmt.Fprintf(&out, "ELAPSED %d00ms\n", time.Since(started).Milliseconds()/100)
+	return out.String(), ""
+}
+
+func lines(t testing.TB, name string) []string {
+	t.Helper()
+	f, err := os.Open(filepath.Join(corpus, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []string
+	scanner := bufio.NewScanner(f)
+	for scanner.Scan() {
+		if line := scanner.Text(); line != "" && !strings.HasPrefix(line, "#") {
+			out = append(out, line)
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func newAnalyzer(t testing.TB) *postgres.Analyzer {
+	t.Helper()
+	p := parser.New(parser.Options{Timeout: 10 * time.Second})
+	t.Cleanup(p.Close)
+	return postgres.NewAnalyzer(p, 0)
+}
+
+func schema(t testing.TB, s *pgtest.Server, database string) {
+	t.Helper()
+	s.Exec(t, "postgres", "create database "+database)
+	b, err := os.ReadFile(filepath.Join(corpus, "schema.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec(t, database, strings.ReplaceAll(string(b), "@DB@", database))
+}
+
+// planted are the values that must not be seen, in the encodings that they may come in.
+func planted() []string {
+	var out []string
+	for _, v := range []string{"123-45-6789", "987-65-4321", "555-44-3333", "ada@example.com", "4111111111111111", "1834.75"} {
+		r := []rune(v)
+		slices.Reverse(r)
+		out = append(out, v, string(r), fmt.Sprintf("%x", v), strings.ToUpper(v))
+	}
+	return append(out, "123-4", "6789", "1834", "ada@")
+}
+
+// TestG3AttacksSeeNothing sends every attack of the corpus to a target with masks: what is
+// not refused shows no planted value.
+func TestG3AttacksSeeNothing(t *testing.T) {
+	s := pgtest.Start(t)
+	a := newAnalyzer(t)
+	s.Exec(t, "postgres", "create role analyst login password 'pw'")
+	n := 0
+	for _, line := range lines(t, "attacks.tsv") {
+		part := strings.Split(line, "\t")
+		if len(part) != 5 {
+			t.Fatalf("%q has %d fields, want id, role, set-up, statements, what tells", line, len(part))
+		}
+		n++
+		database := fmt.Sprintf("attack%d", n)
+		t.Run(part[0], func(t *testing.T) {
+			schema(t, s, database)
+			if part[2] != "" {
+				s.Exec(t, database, part[2])
+			}
+			password := "pw"
+			if part[1] == "postgres" {
+				password = s.Password
+			}
+			b := connect(t, s, a, part[1], password, database)
+			tells := append(planted(), strings.Split(part[4], "~")...)
+			for _, text := range strings.Split(part[3], " ;; ") {
+				text = strings.ReplaceAll(text, "@NL@", "\n")
+				seen, refused := b.send(t, text)
+				if refused != "" {
+					t.Logf("%s: refused: %s", text, refused)
+				}
+				for _, secret := range tells {
+					if secret != "" && strings.Contains(seen, secret) {
+						t.Errorf("%s shows %q:\n%s", text, secret, seen)
+					}
+				}
+			}
+		})
+	}
+}

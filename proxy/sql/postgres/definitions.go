@@ -1,0 +1,196 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// Catalog queries name everything in full, operators included: they mean the same under
+// any search_path. Each returns rows of five columns: a tag and four values.
+
+// allowedExtensions are extensions of PostgreSQL's own distribution whose operators,
+// functions and casts compute and read nothing.
+const allowedExtensions = `'{btree_gin,btree_gist,citext,cube,hstore,intarray,isn,ltree,pg_trgm,pgcrypto,plpgsql,seg,unaccent,uuid-ossp}'::pg_catalog.name[]`
+
+const firstUserOID = "16384"
+
+// extensionOf is a condition: the object is not of an allowed extension.
+func notOfExtension(class, oid string) string {
+	return ` AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid` +
+		` WHERE d.classid OPERATOR(pg_catalog.=) '` + class + `'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) ` + oid +
+		` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'` +
+		` AND e.extname OPERATOR(pg_catalog.=) ANY (` + allowedExtensions + `))`
+}
+
+// mentioned are the names that a command mentions and whose meaning the catalog decides.
+type mentioned struct {
+	relations, schemas, functions, operators, types []string
+}
+
+// namesQuery asks what the names of a command may mean, and under which settings.
+func namesQuery(m *mentioned) string {
+	path := `(SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true))` +
+		` AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog')`
+	return `SELECT 'schema', s.n::pg_catalog.text, s.o::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text` +
+		` FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(n, o)` +
+		` UNION ALL SELECT 'setting', s.n, pg_catalog.current_setting(s.n), NULL, NULL FROM pg_catalog.unnest('{transaction_isolation,` +
+		`standard_conforming_strings,client_encoding,server_encoding,server_version_num,session_replication_role,is_superuser}'::pg_catalog.text[]) s(n)` +
+		` UNION ALL SELECT 'role', current_user::pg_catalog.text, session_user::pg_catalog.text, NULL, NULL` +
+		` UNION ALL SELECT 'temp', n.nspname::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()` +
+		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID +
+		`::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.<>) 'b'` + notOfExtension("pg_catalog.pg_cast", "c.oid") +
+		` UNION ALL SELECT 'function', p.proname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_proc p JOIN ` + path +
+		` n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ANY (` + array(m.functions) + `)` +
+		notOfExtension("pg_catalog.pg_proc", "p.oid") +
+		` UNION ALL SELECT 'operator', p.oprname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_operator p JOIN ` + path +
+		` n ON n.oid OPERATOR(pg_catalog.=) p.oprnamespace WHERE p.oprname OPERATOR(pg_catalog.=) ANY (` + array(m.operators) + `)` +
+		notOfExtension("pg_catalog.pg_operator", "p.oid") +
+		` UNION ALL SELECT 'type', t.typname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_type t JOIN ` + path +
+		` n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.typname OPERATOR(pg_catalog.=) ANY (` + array(m.types) + `)` +
+		` UNION ALL SELECT 'relation', c.relname::pg_catalog.text, n.nspname::pg_catalog.text, c.oid::pg_catalog.text,` +
+		` pg_catalog.concat(c.relkind, c.relpersistence, CASE WHEN c.relhasrules THEN 'r' ELSE '-' END)` +
+		` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
+		` WHERE c.relname OPERATOR(pg_catalog.=) ANY (` + array(m.relations) + `) AND (n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true))` +
+		` OR n.nspname OPERATOR(pg_catalog.=) ANY (` + array(m.schemas) + `))`
+}
+
+// columnsQuery asks for the columns of relations, for all relations that share rows with
+// them by inheritance or partitioning, and for what would tell of a written value.
+func columnsQuery(oids []uint32) string {
+	list := make([]string, 0, len(oids))
+	for _, oid := range oids {
+		list = append(list, strconv.FormatUint(uint64(oid), 10))
+	}
+	roots := `'{` + strings.Join(list, ",") + `}'::pg_catalog.oid[]`
+	return `WITH RECURSIVE kin(root, oid) AS (SELECT r.o, r.o FROM pg_catalog.unnest(` + roots + `) r(o)` +
+		` UNION SELECT k.root, CASE WHEN i.inhparent OPERATOR(pg_catalog.=) k.oid THEN i.inhrelid ELSE i.inhparent END` +
+		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid)` +
+		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated)` +
+		` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY (` + roots + `) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
+		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text` +
+		` FROM kin k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
+		` UNION ALL SELECT 'generated', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text, NULL` +
+		` FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
+		` AND d.refobjid OPERATOR(pg_catalog.=) f.adrelid AND d.refobjsubid OPERATOR(pg_catalog.<>) f.adnum AND d.refobjsubid OPERATOR(pg_catalog.>) 0` +
+		` AND (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.oid` +
+		` OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.adrelid` +
+		` AND d.objsubid OPERATOR(pg_catalog.=) f.adnum)` +
+		` WHERE f.adrelid OPERATOR(pg_catalog.=) ANY (` + roots + `)` +
+		` UNION ALL SELECT 'unique', i.indrelid::pg_catalog.text, i.indkey::pg_catalog.text, CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN '' ELSE 'x' END, NULL` +
+		` FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY (` + roots + `) AND (i.indisunique OR i.indisexclusion)` +
+		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text, b.attname::pg_catalog.text` +
+		` FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
+		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
+		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +
+		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.x` +
+		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
+		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ANY (` + roots + `)`
+}
+
+// array renders names as an array constant of type name[].
+func array(list []string) string {
+	var b strings.Builder
+	b.WriteString("{")
+	for i, s := range list {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`)
+	}
+	b.WriteString("}")
+	return literal(b.String()) + "::pg_catalog.name[]"
+}
+
+// definitions are the catalog entries that an analysis relied on: what it asked and a
+// digest of what it was told.
+type definitions struct {
+	reads []readDefinition
+	masks map[origin]sql.MaskRef
+}
+
+type readDefinition struct {
+	query string
+	sum   [sha256.Size]byte
+}
+
+type origin struct {
+	relation  uint32
+	attribute uint16
+}
+
+// read asks the catalog and notes the answer.
+func (d *definitions) read(ctx context.Context, c *Catalog, query string) ([][]*string, error) {
+	rows, err := c.q.Query(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	for _, row := range rows {
+		if len(row) != 5 || row[0] == nil {
+			return nil, errCatalogAnswer
+		}
+	}
+	d.reads = append(d.reads, readDefinition{query: query, sum: digest(rows)})
+	return rows, nil
+}
+
+var errCatalogAnswer = errors.New("the catalog's answer is not what was asked for")
+
+// digest is of a set of rows, whatever their order.
+func digest(rows [][]*string) [sha256.Size]byte {
+	lines := make([]string, 0, len(rows))
+	for _, row := range rows {
+		var b strings.Builder
+		for _, v := range row {
+			if v == nil {
+				b.WriteString("-;")
+				continue
+			}
+			fmt.Fprintf(&b, "%d:%s;", len(*v), *v)
+		}
+		lines = append(lines, b.String())
+	}
+	slices.Sort(lines)
+	return sha256.Sum256([]byte(strings.Join(lines, "\n")))
+}
+
+// Verify reads the definitions again that f relies on, after the server has parsed the
+// statement and so holds them still. ErrDefinitionChanged says that f no longer holds;
+// any other error that it cannot be told. Facts that rely on no definition pass.
+func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
+	if f == nil || f.Definitions == nil {
+		return nil
+	}
+	d, ok := f.Definitions.(*definitions)
+	if !ok || c == nil {
+		return ErrDefinitionChanged
+	}
+	for _, r := range d.reads {
+		rows, err := c.q.Query(ctx, r.query)
+		if err != nil {
+			return fmt.Errorf("read the catalog: %w", err)
+		}
+		if digest(rows) != r.sum {
+			return ErrDefinitionChanged
+		}
+	}
+	return nil
+}
+
+// MaskedOrigin is a cross-check of a result column's origin as the server reports it: the
+// mask of that column of a relation that f relies on. known is false for a column that f
+// does not know, whose values must be withheld.
+func MaskedOrigin(f *sql.Facts, relation uint32, attribute uint16) (mask sql.MaskRef, known bool) {
+	d, ok := f.Definitions.(*definitions)
+	if !ok {
+		return 0, false
+	}
+	mask, known = d.masks[origin{relation, attribute}]
+	return mask, known
+}

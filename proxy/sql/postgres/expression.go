@@ -1,0 +1,320 @@
+package postgres
+
+import (
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+)
+
+// use checks an expression in which no masked column may appear, and which may hold
+// nothing whose lineage is not established. construct names the place for the client.
+func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
+	if n == nil || t.violated() {
+		return
+	}
+	if t.depth++; t.depth > maxDepth {
+		t.deny("the statement nests too deeply")
+	}
+	defer func() { t.depth-- }()
+	each := func(list ...*pgquery.Node) {
+		for _, e := range list {
+			t.use(e, s, construct)
+		}
+	}
+	switch e := unwrap(n).(type) {
+	case *pgquery.A_Const, *pgquery.ParamRef, *pgquery.SQLValueFunction, *pgquery.SetToDefault:
+	case *pgquery.ColumnRef:
+		t.unmasked([]column{t.reference(e, s)}, construct)
+	case *pgquery.TypeCast:
+		t.typeName(e.TypeName)
+		each(e.Arg)
+	case *pgquery.A_Expr:
+		t.operator(e.Name)
+		if e.Kind >= pgquery.A_Expr_Kind_AEXPR_BETWEEN {
+			for _, name := range []string{"<", ">", "<=", ">="} {
+				t.operatorName(name)
+			}
+		}
+		each(e.Lexpr, e.Rexpr)
+	case *pgquery.BoolExpr:
+		each(e.Args...)
+	case *pgquery.NullTest:
+		each(e.Arg)
+	case *pgquery.BooleanTest:
+		each(e.Arg)
+	case *pgquery.List:
+		each(e.Items...)
+	case *pgquery.CaseExpr:
+		t.operatorName("=")
+		each(e.Arg, e.Defresult)
+		each(e.Args...)
+	case *pgquery.CaseWhen:
+		each(e.Expr, e.Result)
+	case *pgquery.CoalesceExpr:
+		each(e.Args...)
+	case *pgquery.MinMaxExpr:
+		each(e.Args...)
+	case *pgquery.A_ArrayExpr:
+		each(e.Elements...)
+	case *pgquery.RowExpr:
+		each(e.Args...)
+	case *pgquery.CollateClause:
+		each(e.Arg)
+	case *pgquery.NamedArgExpr:
+		each(e.Arg)
+	case *pgquery.GroupingFunc:
+		each(e.Args...)
+	case *pgquery.CurrentOfExpr:
+	case *pgquery.A_Indirection:
+		each(e.Arg)
+		t.subscripts(e.Indirection, s, construct)
+	case *pgquery.SubLink:
+		t.subLink(e, s, construct)
+	case *pgquery.FuncCall:
+		t.call(e, s)
+	default:
+		t.deny(construct + " holds an expression whose lineage is not established")
+	}
+}
+
+// subscripts allows those of arrays. A field of a composite value could as well be a
+// function's name.
+func (t *tracer) subscripts(list []*pgquery.Node, s *scope, construct string) {
+	for _, n := range list {
+		i := n.GetAIndices()
+		if i == nil {
+			t.deny(construct + " takes a field of a row")
+			return
+		}
+		t.use(i.Lidx, s, construct)
+		t.use(i.Uidx, s, construct)
+	}
+}
+
+func (t *tracer) subLink(e *pgquery.SubLink, s *scope, construct string) {
+	t.use(e.Testexpr, s, construct)
+	t.operator(e.OperName)
+	t.operatorName("=")
+	out := t.query(e.Subselect.GetSelectStmt(), s.inner())
+	if e.SubLinkType != pgquery.SubLinkType_EXISTS_SUBLINK {
+		t.unmasked(out, "a sub-select in "+construct)
+	}
+}
+
+// call checks a function call and everything that belongs to it.
+func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
+	name := names(f.Funcname)
+	switch {
+	case len(name) == 2 && name[0] == "pg_catalog":
+	case len(name) == 1 && !t.names.functions[name[0]]:
+	case len(name) == 1:
+		t.deny("the function " + quoteIdent(name[0]) + " is defined by a user of this database too; qualify it by pg_catalog")
+		return
+	default:
+		t.deny("a function outside of pg_catalog is called")
+		return
+	}
+	fn := name[len(name)-1]
+	if !usable(fn) {
+		t.deny("the function " + quoteIdent(fn) + " is not on the list of functions that may be called on this target")
+		return
+	}
+	construct := "a call of " + quoteIdent(fn)
+	for _, a := range f.Args {
+		t.use(a, s, construct)
+	}
+	for _, a := range f.AggOrder {
+		t.operator(a.GetSortBy().GetUseOp())
+		t.use(a.GetSortBy().GetNode(), s, construct)
+	}
+	t.use(f.AggFilter, s, "FILTER")
+	t.window(f.Over, s)
+}
+
+// reference resolves a column. A name that is no column may be a whole row, which is as
+// masked as any of its columns.
+func (t *tracer) reference(ref *pgquery.ColumnRef, s *scope) column {
+	fields := names(ref.Fields)
+	if len(fields) != len(ref.Fields) || len(fields) == 0 {
+		t.deny("a column is named in a way whose lineage is not established")
+		return column{}
+	}
+	name := fields[len(fields)-1]
+	var c column
+	var found bool
+	if len(fields) == 1 {
+		if c, found = t.column(s, name); !found {
+			c, found = t.wholeRow(s, name)
+		}
+	} else {
+		c, found = t.qualified(s, fields[:len(fields)-1], name)
+	}
+	if !found {
+		t.deny("a column that is not known is named")
+		return column{secret: true}
+	}
+	return c
+}
+
+// wholeRow resolves the name of a source used as a value.
+func (t *tracer) wholeRow(s *scope, name string) (column, bool) {
+	sources := s.sourcesNamed([]string{name})
+	if len(sources) == 0 {
+		return column{name: name}, systemColumns[name] && t.onlySource(s)
+	}
+	for _, src := range sources {
+		for _, c := range src.columns {
+			if c.mask != 0 || c.secret {
+				t.denyColumn(c, "is part of a row that is used as a whole")
+			}
+		}
+	}
+	return column{name: name}, true
+}
+
+// onlySource reports whether any source at all is around, for a system column.
+func (t *tracer) onlySource(s *scope) bool {
+	for ; s != nil; s = s.outer {
+		for _, src := range s.sources {
+			if src.table != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// operator checks an operator by its name, which may be qualified.
+func (t *tracer) operator(list []*pgquery.Node) {
+	name := names(list)
+	switch {
+	case len(name) == 0:
+	case len(name) == 1:
+		t.operatorName(name[0])
+	case len(name) == 2 && name[0] == "pg_catalog":
+	default:
+		t.deny("an operator outside of pg_catalog is used")
+	}
+}
+
+func (t *tracer) operatorName(name string) {
+	if t.names.operators[name] {
+		t.deny("the operator " + quoteIdent(name) + " is defined by a user of this database too; qualify it as OPERATOR(pg_catalog." + quoteOperator(name) + ")")
+	}
+}
+
+// quoteOperator is the name of an operator in a sentence: it has no letters.
+func quoteOperator(name string) string { return name[:min(len(name), 63)] }
+
+// typeName checks a type that a value is cast to.
+func (t *tracer) typeName(n *pgquery.TypeName) {
+	name := names(n.GetNames())
+	switch {
+	case n == nil || n.PctType || n.Setof:
+	case len(name) == 2 && name[0] == "pg_catalog" && plainTypes[name[1]]:
+		return
+	case len(name) == 1 && plainTypes[name[0]] && !t.names.types[name[0]]:
+		return
+	}
+	t.deny("a type is named that is not built in")
+}
+
+// outputName is the name that the server gives to an output column.
+func outputName(r *pgquery.ResTarget) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	if name := expressionName(r.Val, 0); name != "" {
+		return name
+	}
+	return "?column?"
+}
+
+func expressionName(n *pgquery.Node, depth int) string {
+	if depth > 100 {
+		return ""
+	}
+	switch e := unwrap(n).(type) {
+	case *pgquery.ColumnRef:
+		return last(e.Fields)
+	case *pgquery.FuncCall:
+		return last(e.Funcname)
+	case *pgquery.TypeCast:
+		if name := expressionName(e.Arg, depth+1); name != "" {
+			return name
+		}
+		return last(e.TypeName.GetNames())
+	case *pgquery.A_Indirection:
+		return expressionName(e.Arg, depth+1)
+	case *pgquery.CollateClause:
+		return expressionName(e.Arg, depth+1)
+	case *pgquery.CaseExpr:
+		if name := expressionName(e.Defresult, depth+1); name != "" {
+			return name
+		}
+		return "case"
+	case *pgquery.CoalesceExpr:
+		return "coalesce"
+	case *pgquery.MinMaxExpr:
+		if e.Op == pgquery.MinMaxOp_IS_LEAST {
+			return "least"
+		}
+		return "greatest"
+	case *pgquery.A_ArrayExpr:
+		return "array"
+	case *pgquery.RowExpr:
+		return "row"
+	case *pgquery.GroupingFunc:
+		return "grouping"
+	case *pgquery.SQLValueFunction:
+		return valueFunctionName(e)
+	case *pgquery.A_Expr:
+		if e.Kind == pgquery.A_Expr_Kind_AEXPR_NULLIF {
+			return "nullif"
+		}
+	case *pgquery.SubLink:
+		return subLinkName(e)
+	}
+	return ""
+}
+
+func subLinkName(e *pgquery.SubLink) string {
+	switch e.SubLinkType {
+	case pgquery.SubLinkType_EXISTS_SUBLINK:
+		return "exists"
+	case pgquery.SubLinkType_ARRAY_SUBLINK:
+		return "array"
+	case pgquery.SubLinkType_EXPR_SUBLINK:
+		if list := e.Subselect.GetSelectStmt().GetTargetList(); len(list) > 0 && list[0].GetResTarget() != nil {
+			return outputName(list[0].GetResTarget())
+		}
+	}
+	return ""
+}
+
+// valueFunctionName is the name of CURRENT_DATE and its kin.
+func valueFunctionName(e *pgquery.SQLValueFunction) string {
+	switch e.Op {
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_DATE:
+		return "current_date"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIME, pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIME_N:
+		return "current_time"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP, pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP_N:
+		return "current_timestamp"
+	case pgquery.SQLValueFunctionOp_SVFOP_LOCALTIME, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIME_N:
+		return "localtime"
+	case pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N:
+		return "localtimestamp"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_ROLE:
+		return "current_role"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_USER:
+		return "current_user"
+	case pgquery.SQLValueFunctionOp_SVFOP_USER:
+		return "user"
+	case pgquery.SQLValueFunctionOp_SVFOP_SESSION_USER:
+		return "session_user"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_CATALOG:
+		return "current_catalog"
+	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_SCHEMA:
+		return "current_schema"
+	}
+	return ""
+}

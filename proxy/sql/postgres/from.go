@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"slices"
+
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+)
+
+// maxSourceColumns bounds the columns of one FROM clause.
+const maxSourceColumns = 50_000
+
+// from establishes the sources of a FROM clause and returns the columns that "*" stands
+// for, in order.
+func (t *tracer) from(list []*pgquery.Node, level *scope) []column {
+	var all []column
+	for _, n := range list {
+		all = append(all, t.item(n, level)...)
+		if len(all) > maxSourceColumns {
+			t.deny("FROM has too many columns")
+			return nil
+		}
+	}
+	return all
+}
+
+func (t *tracer) item(n *pgquery.Node, level *scope) []column {
+	if t.depth++; t.depth > maxDepth {
+		t.deny("the statement nests too deeply")
+	}
+	defer func() { t.depth-- }()
+	if t.violated() {
+		return nil
+	}
+	switch m := unwrap(n).(type) {
+	case *pgquery.RangeVar:
+		return t.table(m, level)
+	case *pgquery.RangeSubselect:
+		columns := t.query(m.Subquery.GetSelectStmt(), level.inner())
+		return t.add(level, &source{name: m.Alias.GetAliasname(), columns: t.rename(columns, m.Alias)})
+	case *pgquery.RangeFunction:
+		return t.rowFunction(m, level)
+	case *pgquery.RangeTableSample:
+		if names := names(m.Method); len(names) != 1 || names[0] != "bernoulli" && names[0] != "system" {
+			t.deny("a sampling method is not known")
+		}
+		for _, a := range append(slices.Clone(m.Args), m.Repeatable) {
+			t.use(a, level, "TABLESAMPLE")
+		}
+		return t.item(m.Relation, level)
+	case *pgquery.JoinExpr:
+		return t.join(m, level)
+	}
+	t.deny("FROM holds a construct whose lineage is not established")
+	return nil
+}
+
+func (t *tracer) add(level *scope, src *source) []column {
+	level.sources = append(level.sources, src)
+	return src.columns
+}
+
+// table establishes a relation or WITH query in FROM.
+func (t *tracer) table(m *pgquery.RangeVar, level *scope) []column {
+	src := &source{name: m.Relname}
+	if a := m.Alias; a != nil {
+		src.name = a.Aliasname
+	}
+	if m.Schemaname == "" && m.Catalogname == "" {
+		if c := level.cte(m.Relname); c != nil {
+			if c.pending {
+				t.deny("a WITH query reads itself, or one after it, in a way whose lineage is not established")
+			}
+			src.columns = t.rename(c.columns, m.Alias)
+			return t.add(level, src)
+		}
+	}
+	r := t.relation(m)
+	if r == nil {
+		return nil
+	}
+	if m.Alias == nil {
+		src.schema = r.schema
+	}
+	src.table = r.name
+	src.columns = t.rename(r.columns, m.Alias)
+	return t.add(level, src)
+}
+
+// relation resolves a relation that the statement reads or writes.
+func (t *tracer) relation(m *pgquery.RangeVar) *relation {
+	if m.Catalogname != "" {
+		t.deny("a relation is qualified by a database")
+		return nil
+	}
+	r := t.names.find(m.Schemaname, m.Relname)
+	switch {
+	case r == nil:
+		t.deny("the relation " + quoteIdent(m.Relname) + " does not exist, or cannot be seen")
+		return nil
+	case r.system && visibleCatalogs[r.name]:
+	case r.system:
+		t.deny("the catalog relation " + quoteIdent(r.name) + " may show values that are masked elsewhere")
+		return nil
+	case r.kind != 'r' && r.kind != 'p':
+		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables can be used")
+		return nil
+	case r.temporary && r.schema != t.names.temp:
+		t.deny("a temporary table of another session is named")
+		return nil
+	}
+	t.used[r] = true
+	return r
+}
+
+func kindName(kind byte) string {
+	switch kind {
+	case 'v':
+		return "view"
+	case 'm':
+		return "materialized view"
+	case 'f':
+		return "foreign table"
+	case 'S':
+		return "sequence"
+	}
+	return "relation of another kind"
+}
+
+// rowFunction establishes a function in FROM.
+func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
+	items := m.Functions
+	if m.IsRowsfrom || len(items) != 1 {
+		t.deny("ROWS FROM is used")
+		return nil
+	}
+	parts := items[0].GetList().GetItems()
+	if len(parts) == 0 || len(parts) > 1 && unwrap(parts[1]) != nil {
+		t.deny("a function in FROM has a column definition list")
+		return nil
+	}
+	name, known := "", []string(nil)
+	switch f := unwrap(parts[0]).(type) {
+	case *pgquery.FuncCall:
+		name = last(f.Funcname)
+		known = rowFunctions[name]
+		if name == "unnest" && len(f.Args) != 1 {
+			known = nil
+		}
+	case *pgquery.SQLValueFunction:
+		name, known = valueFunctionName(f), []string{""}
+	}
+	if len(known) == 0 || len(m.Coldeflist) > 0 {
+		t.deny("a function stands in FROM whose columns are not known")
+		return nil
+	}
+	t.use(parts[0], level, "a function in FROM")
+	src := &source{name: name}
+	if m.Alias != nil {
+		src.name = m.Alias.Aliasname
+	}
+	for _, k := range known {
+		if k == "" {
+			k = src.name
+		}
+		src.columns = append(src.columns, column{name: k})
+	}
+	if m.Ordinality {
+		src.columns = append(src.columns, column{name: "ordinality"})
+	}
+	src.columns = t.rename(src.columns, m.Alias)
+	return t.add(level, src)
+}
+
+// join establishes a join and the order of its columns under "*".
+func (t *tracer) join(m *pgquery.JoinExpr, level *scope) []column {
+	before := len(level.sources)
+	left := t.item(m.Larg, level)
+	right := t.item(m.Rarg, level)
+	if m.JoinUsingAlias != nil {
+		t.deny("a join has an alias for its USING columns")
+		return nil
+	}
+	using := names(m.UsingClause)
+	if m.IsNatural {
+		for _, c := range left {
+			if len(columnsNamed(right, c.name)) > 0 {
+				using = append(using, c.name)
+			}
+		}
+	}
+	all := t.mergeColumns(left, right, using)
+	t.use(m.Quals, level, "JOIN")
+	if m.Alias != nil {
+		level.sources = level.sources[:before]
+		return t.add(level, &source{name: m.Alias.Aliasname, columns: t.rename(all, m.Alias)})
+	}
+	return all
+}
+
+// mergeColumns is the server's order: the columns of USING, then the rest of both sides.
+func (t *tracer) mergeColumns(left, right []column, using []string) []column {
+	var all []column
+	if len(using) > 0 {
+		t.operatorName("=")
+	}
+	for _, name := range using {
+		l, r := columnsNamed(left, name), columnsNamed(right, name)
+		if len(l) != 1 || len(r) != 1 {
+			t.deny("a column of USING is not established")
+			return nil
+		}
+		t.unmasked(append(l, r...), "JOIN")
+		all = append(all, l[0])
+	}
+	for _, side := range [][]column{left, right} {
+		for _, c := range side {
+			if !slices.Contains(using, c.name) {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}

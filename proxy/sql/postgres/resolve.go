@@ -1,0 +1,293 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// relation is a relation as the session's own backend sees it.
+type relation struct {
+	oid          uint32
+	schema, name string
+	kind         byte // pg_class.relkind
+	temporary    bool
+	system       bool // of pg_catalog or information_schema
+	rules        bool // rewrite statements that change it
+	columns      []column
+	written      bool
+	// telling are columns where the outcome of writing a value tells about others' values of
+	// a masked column.
+	telling map[string]bool
+}
+
+// column is an output of a relation, a sub-select or a statement.
+type column struct {
+	name   string
+	mask   sql.MaskRef
+	origin string // SCHEMA.TABLE.COLUMN of a masked column
+	secret bool   // may not be used at all
+}
+
+func (r *relation) masked() bool {
+	return slices.ContainsFunc(r.columns, func(c column) bool { return c.mask != 0 || c.secret })
+}
+
+// names is what the names of a command mean now.
+type meanings struct {
+	path      []string // schemas in the order of search
+	temp      string   // the session's schema of temporary objects
+	relations map[[2]string]*relation
+	// shadowed are names of built-in functions, operators and types that mean, or may mean,
+	// somebody else's.
+	functions, operators, types map[string]bool
+	casts                       bool
+	settings                    map[string]string
+}
+
+// mention collects the names that the catalog decides on.
+func mention(m any, out *mentioned, depth int) {
+	if depth > maxDepth {
+		return
+	}
+	switch m := m.(type) {
+	case *pgquery.RangeVar:
+		out.relations = append(out.relations, m.Relname)
+		if m.Schemaname != "" {
+			out.schemas = append(out.schemas, m.Schemaname)
+		}
+	case *pgquery.FuncCall:
+		out.functions = append(out.functions, last(m.Funcname))
+	case *pgquery.A_Expr:
+		out.operators = append(out.operators, last(m.Name))
+	case *pgquery.SubLink:
+		out.operators = append(out.operators, last(m.OperName))
+	case *pgquery.SortBy:
+		out.operators = append(out.operators, last(m.UseOp))
+	case *pgquery.TypeName:
+		out.types = append(out.types, last(m.Names))
+	case *pgquery.DropStmt:
+		for _, o := range m.Objects {
+			list := names(o.GetList().GetItems())
+			out.relations = append(out.relations, list...)
+			out.schemas = append(out.schemas, list...)
+		}
+	}
+	children(m, func(child any) { mention(child, out, depth+1) })
+}
+
+func last(list []*pgquery.Node) string {
+	n := names(list)
+	if len(n) == 0 {
+		return ""
+	}
+	return n[len(n)-1]
+}
+
+// impliedOperators are operators that constructs use without naming them.
+var impliedOperators = []string{"=", "<>", "<", ">", "<=", ">=", "~~", "~~*", "!~~", "!~~*", "~"}
+
+// resolve reads what a command's names mean.
+func resolve(ctx context.Context, catalog *Catalog, columns sql.Columns, d *definitions, commands ...any) (*meanings, error) {
+	var m mentioned
+	m.operators = append(m.operators, impliedOperators...)
+	for _, c := range commands {
+		mention(c, &m, 0)
+	}
+	for _, list := range []*[]string{&m.relations, &m.schemas, &m.functions, &m.operators, &m.types} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	rows, err := d.read(ctx, catalog, namesQuery(&m))
+	if err != nil {
+		return nil, err
+	}
+	out := &meanings{relations: map[[2]string]*relation{}, functions: map[string]bool{}, operators: map[string]bool{}, types: map[string]bool{},
+		settings: map[string]string{}}
+	if err := out.add(rows); err != nil {
+		return nil, err
+	}
+	if len(out.relations) == 0 {
+		return out, nil
+	}
+	oids := make([]uint32, 0, len(out.relations))
+	byOID := map[string]*relation{}
+	for _, r := range out.relations {
+		oids = append(oids, r.oid)
+		byOID[strconv.FormatUint(uint64(r.oid), 10)] = r
+	}
+	slices.Sort(oids)
+	rows, err = d.read(ctx, catalog, columnsQuery(oids))
+	if err != nil {
+		return nil, err
+	}
+	return out, describeColumns(rows, byOID, columns, d)
+}
+
+// add takes the answer to namesQuery.
+func (m *meanings) add(rows [][]*string) error {
+	type schema struct {
+		at   int
+		name string
+	}
+	var path []schema
+	for _, row := range rows {
+		v := values(row)
+		switch v[0] {
+		case "schema":
+			at, err := strconv.Atoi(v[2])
+			if err != nil {
+				return errCatalogAnswer
+			}
+			path = append(path, schema{at, v[1]})
+		case "setting":
+			m.settings[v[1]] = v[2]
+		case "temp":
+			m.temp = v[1]
+		case "cast":
+			m.casts = true
+		case "function":
+			m.functions[v[1]] = true
+		case "operator":
+			m.operators[v[1]] = true
+		case "type":
+			m.types[v[1]] = true
+		case "relation":
+			oid, err := strconv.ParseUint(v[3], 10, 32)
+			if err != nil || len(v[4]) != 3 {
+				return errCatalogAnswer
+			}
+			m.relations[[2]string{v[2], v[1]}] = &relation{oid: uint32(oid), schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
+				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}}
+		}
+	}
+	slices.SortFunc(path, func(a, b schema) int { return a.at - b.at })
+	for _, s := range path {
+		m.path = append(m.path, s.name)
+	}
+	return nil
+}
+
+func values(row []*string) [5]string {
+	var v [5]string
+	for i := range v {
+		if row[i] != nil {
+			v[i] = *row[i]
+		}
+	}
+	return v
+}
+
+// find returns the relation that a name means; nil if there is none.
+func (m *meanings) find(schema, name string) *relation {
+	if schema == "pg_temp" {
+		schema = m.temp
+	}
+	if schema != "" {
+		return m.relations[[2]string{schema, name}]
+	}
+	for _, s := range m.path {
+		if r := m.relations[[2]string{s, name}]; r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// describeColumns takes the answer to columnsQuery.
+func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Columns, d *definitions) error {
+	type attribute struct {
+		number int
+		name   string
+	}
+	attributes := map[string][]attribute{}
+	kin := map[string][][2]string{}
+	for _, row := range rows {
+		v := values(row)
+		if byOID[v[1]] == nil {
+			return errCatalogAnswer
+		}
+		switch v[0] {
+		case "column":
+			n, err := strconv.Atoi(v[2])
+			if err != nil {
+				return errCatalogAnswer
+			}
+			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3]})
+		case "kin":
+			kin[v[1]] = append(kin[v[1]], [2]string{v[2], v[3]})
+		}
+	}
+	numbered := map[string]map[string]*column{}
+	for oid, r := range byOID {
+		list := attributes[oid]
+		slices.SortFunc(list, func(a, b attribute) int { return a.number - b.number })
+		r.columns = make([]column, len(list))
+		numbered[oid] = map[string]*column{}
+		for i, a := range list {
+			r.columns[i] = describeColumn(r, a.name, kin[oid], masks)
+			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
+		}
+	}
+	for _, row := range rows {
+		describeTelling(values(row), byOID, numbered, masks)
+	}
+	for oid, r := range byOID {
+		for n, c := range numbered[oid] {
+			number, err := strconv.ParseUint(n, 10, 16)
+			if err != nil {
+				return errCatalogAnswer
+			}
+			d.masks[origin{r.oid, uint16(number)}] = c.mask
+		}
+	}
+	return nil
+}
+
+// describeColumn finds a column's mask: its own, or that of the column of the same name in
+// any relation that shares rows with this one.
+func describeColumn(r *relation, name string, kin [][2]string, masks sql.Columns) column {
+	c := column{name: name, mask: masks.Mask(r.schema, r.name, name)}
+	for _, k := range kin {
+		if c.mask == 0 {
+			c.mask = masks.Mask(k[0], k[1], name)
+		}
+	}
+	if c.mask != 0 {
+		c.origin = r.schema + "." + r.name + "." + name
+	}
+	c.secret = r.schema == "pg_catalog" && secretColumns[r.name+"."+name]
+	return c
+}
+
+// describeTelling notes what else tells of a masked column: columns generated from it,
+// unique indexes over it, references to it.
+func describeTelling(v [5]string, byOID map[string]*relation, numbered map[string]map[string]*column, masks sql.Columns) {
+	r := byOID[v[1]]
+	switch v[0] {
+	case "generated":
+		made, from := numbered[v[1]][v[2]], numbered[v[1]][v[3]]
+		if made != nil && from != nil && from.mask != 0 && made.mask == 0 {
+			made.secret, made.origin = true, from.origin
+		}
+	case "unique":
+		keys := strings.Fields(v[2])
+		over := v[3] != "" || slices.ContainsFunc(keys, func(k string) bool { c := numbered[v[1]][k]; return c != nil && c.mask != 0 })
+		for n, c := range numbered[v[1]] {
+			if over && (c.mask != 0 || slices.Contains(keys, n)) && r.masked() {
+				r.telling[c.name] = true
+			}
+		}
+	case "reference":
+		var referenced [2]string
+		if json.Unmarshal([]byte(v[3]), &referenced) != nil || masks.Mask(referenced[0], referenced[1], v[4]) != 0 {
+			r.telling[v[2]] = true
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package postgres
+
+import (
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+)
+
+// target establishes the table that a statement changes.
+func (t *tracer) target(m *pgquery.RangeVar) (*relation, *source) {
+	r := t.relation(m)
+	if r == nil {
+		return nil, nil
+	}
+	if r.system {
+		t.deny("a system catalog is changed")
+		return nil, nil
+	}
+	if r.rules {
+		t.deny("the table " + quoteIdent(r.name) + " has rules, which rewrite what is sent")
+		return nil, nil
+	}
+	r.written = true
+	src := &source{name: m.Relname, schema: r.schema, table: r.name, columns: r.columns}
+	if m.Alias != nil {
+		src.name, src.schema = m.Alias.Aliasname, ""
+	}
+	return r, src
+}
+
+// assign checks a value that is written to a column. To a masked one only a constant or a
+// parameter may be written: it came from the client.
+func (t *tracer) assign(r *relation, name string, value *pgquery.Node, s *scope) {
+	cs := columnsNamed(r.columns, name)
+	if len(cs) != 1 {
+		t.deny("a column that is not known is assigned")
+		return
+	}
+	if unwrapped := value.GetSetToDefault(); unwrapped == nil && r.telling[name] {
+		t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + name}, "cannot be written: whether it succeeds would tell of masked values")
+		return
+	}
+	if cs[0].mask == 0 && !cs[0].secret {
+		t.use(value, s, "an assigned value")
+		return
+	}
+	t.sensitive = true
+	if !isConstant(value) {
+		t.denyColumn(cs[0], "is assigned an expression; only a constant or a parameter can be")
+	}
+	t.use(value, s, "an assigned value")
+}
+
+// isConstant reports whether an expression is a constant, a parameter or a cast of one.
+func isConstant(n *pgquery.Node) bool {
+	for range 4 {
+		cast := n.GetTypeCast()
+		if cast == nil {
+			break
+		}
+		n = cast.Arg
+	}
+	return n.GetAConst() != nil || n.GetParamRef() != nil || n.GetSetToDefault() != nil
+}
+
+func (t *tracer) insert(m *pgquery.InsertStmt, outer *scope) []column {
+	s := t.with(m.WithClause, outer)
+	r, src := t.target(m.Relation)
+	if r == nil {
+		return nil
+	}
+	columns := make([]string, 0, len(r.columns))
+	for _, n := range m.Cols {
+		c := n.GetResTarget()
+		if c == nil || len(c.Indirection) > 0 {
+			t.deny("a part of a column is assigned")
+			return nil
+		}
+		columns = append(columns, c.Name)
+	}
+	if len(m.Cols) == 0 {
+		for _, c := range r.columns {
+			columns = append(columns, c.name)
+		}
+	}
+	t.insertSource(m.SelectStmt.GetSelectStmt(), r, columns, s)
+	level := s.inner()
+	t.add(level, src)
+	t.conflict(m.OnConflictClause, r, level)
+	return t.targets(m.ReturningList, level, src.columns)
+}
+
+// insertSource checks what is inserted.
+func (t *tracer) insertSource(q *pgquery.SelectStmt, r *relation, columns []string, s *scope) {
+	switch {
+	case q == nil: // DEFAULT VALUES
+	case len(q.ValuesLists) > 0 && q.WithClause == nil && len(q.SortClause) == 0:
+		for _, n := range q.ValuesLists {
+			items := n.GetList().GetItems()
+			if len(items) > len(columns) {
+				t.deny("more values are inserted than there are columns")
+				return
+			}
+			for i, v := range items {
+				t.assign(r, columns[i], v, s.inner())
+			}
+		}
+		t.use(q.LimitCount, s, "LIMIT")
+		t.use(q.LimitOffset, s, "OFFSET")
+	default:
+		out := t.query(q, s.inner())
+		t.unmasked(out, "INSERT")
+		for i := range out {
+			if i >= len(columns) {
+				t.deny("more values are inserted than there are columns")
+				return
+			}
+			// What a query yields is no constant: it can be inserted into unmasked columns alone.
+			t.assign(r, columns[i], computed, s.inner())
+		}
+	}
+}
+
+// computed stands for a value that a query yields.
+var computed = &pgquery.Node{Node: &pgquery.Node_List{List: &pgquery.List{}}}
+
+func (t *tracer) conflict(c *pgquery.OnConflictClause, r *relation, level *scope) {
+	if c == nil {
+		return
+	}
+	if r.masked() {
+		t.deny("ON CONFLICT is used on a table with masked columns")
+		return
+	}
+	inner := level.inner()
+	t.add(inner, &source{name: "excluded", columns: r.columns})
+	for _, n := range c.Infer.GetIndexElems() {
+		if e := n.GetIndexElem(); e != nil && e.Expr != nil {
+			t.use(e.Expr, level, "ON CONFLICT")
+		}
+	}
+	t.use(c.Infer.GetWhereClause(), level, "ON CONFLICT")
+	t.assignments(c.TargetList, r, inner)
+	t.use(c.WhereClause, inner, "ON CONFLICT")
+}
+
+// assignments checks the SET clause of an UPDATE.
+func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
+	for _, n := range list {
+		c := n.GetResTarget()
+		if c == nil || len(c.Indirection) > 0 {
+			t.deny("a part of a column is assigned")
+			return
+		}
+		if multi := c.Val.GetMultiAssignRef(); multi != nil {
+			t.assign(r, c.Name, computed, s)
+			if multi.Colno == 1 {
+				t.use(multi.Source, s, "an assigned value")
+			}
+			continue
+		}
+		t.assign(r, c.Name, c.Val, s)
+	}
+}
+
+func (t *tracer) update(m *pgquery.UpdateStmt, outer *scope) []column {
+	s := t.with(m.WithClause, outer)
+	r, src := t.target(m.Relation)
+	if r == nil {
+		return nil
+	}
+	level := s.inner()
+	all := append([]column(nil), t.add(level, src)...)
+	all = append(all, t.from(m.FromClause, level)...)
+	t.assignments(m.TargetList, r, level)
+	t.use(m.WhereClause, level, "WHERE")
+	return t.targets(m.ReturningList, level, all)
+}
+
+func (t *tracer) delete(m *pgquery.DeleteStmt, outer *scope) []column {
+	s := t.with(m.WithClause, outer)
+	_, src := t.target(m.Relation)
+	if src == nil {
+		return nil
+	}
+	level := s.inner()
+	all := append([]column(nil), t.add(level, src)...)
+	all = append(all, t.from(m.UsingClause, level)...)
+	t.use(m.WhereClause, level, "WHERE")
+	return t.targets(m.ReturningList, level, all)
+}
+
+// copy checks COPY: rows stream past the engine's columns, so no masked one may be among
+// them.
+func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
+	if m.IsProgram || m.Filename != "" {
+		t.deny("COPY reads or writes a file or program of the server")
+		return
+	}
+	if m.Query != nil {
+		t.unmasked(t.statement(unwrap(m.Query), s.inner()), "COPY")
+		return
+	}
+	if m.Relation == nil {
+		t.deny("COPY names no table")
+		return
+	}
+	var r *relation
+	if m.IsFrom {
+		r, _ = t.target(m.Relation)
+	} else {
+		r = t.relation(m.Relation)
+	}
+	if r == nil {
+		return
+	}
+	columns := r.columns
+	if list := names(m.Attlist); len(list) > 0 {
+		columns = nil
+		for _, name := range list {
+			columns = append(columns, columnsNamed(r.columns, name)...)
+		}
+	}
+	t.unmasked(columns, "COPY")
+	for _, c := range columns {
+		if m.IsFrom && r.telling[c.name] {
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.name}, "cannot be written: whether it succeeds would tell of masked values")
+		}
+	}
+	level := s.inner()
+	t.add(level, &source{name: r.name, schema: r.schema, table: r.name, columns: r.columns})
+	t.use(m.WhereClause, level, "WHERE")
+}
