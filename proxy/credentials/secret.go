@@ -54,7 +54,7 @@ func PostgresSecret(m *Minted, e Endpoint, g *v1alpha1.AccessGrant) map[string][
 	}
 	u.Path = "/"
 	if database != "" {
-		u.Path = "/" + database
+		u.Path, u.RawPath = "/"+database, "/"+url.PathEscape(database)
 		out[KeyDatabase] = []byte(database)
 	}
 	out[KeyURI] = []byte(u.String())
