@@ -61,7 +61,7 @@ func (s *Session) Authorize(ctx context.Context, c *policy.Command, pending func
 	default:
 		return Permit{}, s.refuse(rec, refusalOf(d))
 	}
-	rec.Rule = ruleName(d.Rule)
+	rec.Rule = policy.RuleName(d.Rule)
 	if err := s.record(&recording.Event{Kind: recording.KindCommand, Command: rec}); err != nil {
 		return Permit{}, err
 	}

@@ -80,20 +80,10 @@ func refusalOf(d policy.Decision) *policy.Refusal {
 	return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
 }
 
-func ruleName(r v1alpha1.RuleReference) string {
-	switch {
-	case r.Name == "":
-		return ""
-	case r.Namespace == "":
-		return r.Kind + "/" + r.Name
-	}
-	return r.Kind + "/" + r.Namespace + "/" + r.Name
-}
-
 func ruleNames(rs []v1alpha1.RuleReference) []string {
 	var names []string
 	for _, r := range rs {
-		names = append(names, ruleName(r))
+		names = append(names, policy.RuleName(r))
 	}
 	return names
 }

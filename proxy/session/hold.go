@@ -28,14 +28,14 @@ const (
 func (s *Session) hold(ctx context.Context, a *policy.Admission, c *policy.Command, d policy.Decision, rec *recording.Command,
 	pending func(string, time.Time) error) (approval.Answer, error) {
 	if why := unapprovable(c, rec); why != "" {
-		return approval.Answer{}, &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: ruleName(d.Rule),
-			Message: ruleName(d.Rule) + " asks for approval, and " + why, Hint: "send it in smaller, plain commands"}
+		return approval.Answer{}, &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: policy.RuleName(d.Rule),
+			Message: policy.RuleName(d.Rule) + " asks for approval, and " + why, Hint: "send it in smaller, plain commands"}
 	}
 	return s.c.Approvals.Await(ctx, approval.Question{
 		Admission: a, Session: s.c.Name, Decision: d, Engine: c.Engine, Text: rec.Text, Parameters: rec.Parameters,
 		Context: c.Context, Digest: s.digest(c), InTransaction: c.InTransaction,
 		Pending: func(request string, expires time.Time) error {
-			held := &recording.Held{ID: rec.ID, Text: rec.Text, Rule: ruleName(d.Rule), Request: request}
+			held := &recording.Held{ID: rec.ID, Text: rec.Text, Rule: policy.RuleName(d.Rule), Request: request}
 			if err := s.record(&recording.Event{Kind: recording.KindHeld, Held: held}); err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (s *Session) decideAgain(ctx context.Context, c *policy.Command, held *poli
 	}
 	now := s.Admission()
 	if now.Target.UID != held.Target.UID || now.Target.Generation != held.Target.Generation {
-		return &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: ruleName(d.Rule),
+		return &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: policy.RuleName(d.Rule),
 			Message: "the Target changed while the command was held", Hint: "send it again"}
 	}
 	again := now.Rules.Decide(c)
@@ -100,8 +100,8 @@ func (s *Session) decideAgain(ctx context.Context, c *policy.Command, held *poli
 	case again.Action == policy.RequireApproval && again.Rule == d.Rule && equality.Semantic.DeepEqual(again.Terms, d.Terms):
 		return nil
 	case again.Action == policy.RequireApproval:
-		return &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: ruleName(again.Rule),
-			Message: "the rules changed while the command was held; it now needs approval under " + ruleName(again.Rule), Hint: "send it again"}
+		return &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: policy.RuleName(again.Rule),
+			Message: "the rules changed while the command was held; it now needs approval under " + policy.RuleName(again.Rule), Hint: "send it again"}
 	}
 	return refusalOf(again)
 }
