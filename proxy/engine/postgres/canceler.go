@@ -25,6 +25,13 @@ func (c *canceler) start(live context.Context) {
 	c.live = live
 }
 
+// stop ends that: no request is begun any more.
+func (c *canceler) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live = nil
+}
+
 // client serves a client's request to cancel. It does not block.
 func (c *canceler) client() {
 	c.mu.Lock()

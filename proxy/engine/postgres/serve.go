@@ -148,6 +148,7 @@ func (r *relay) run(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	end(errEnded)
+	canceler.stop()
 	r.part(ended, left, canceler)
 	canceling.Wait()
 	return r.last(err)
@@ -171,7 +172,7 @@ func (r *relay) part(ended <-chan error, left int, c *canceler) {
 // last records what became of commands in flight, tells the client why the session ends,
 // and closes both legs. Both sides are done.
 func (r *relay) last(err error) error {
-	defer func() { _ = r.up.conn.Close() }()
+	defer r.leave()
 	recorded := r.unknown()
 	if errors.Is(err, errGone) && recorded == nil {
 		_ = r.conn.tls.Close()
@@ -191,6 +192,15 @@ func (r *relay) last(err error) error {
 	}
 	_ = r.conn.tls.Close()
 	return err
+}
+
+// leave closes the target's leg, in good order if nothing broke it.
+func (r *relay) leave() {
+	if r.toTarget.err == nil && !r.farewell {
+		_ = r.up.conn.SetWriteDeadline(soon(r.engine.c.Limits.Farewell))
+		_, _ = r.up.conn.Write([]byte{msgTerminate, 0, 0, 0, 4})
+	}
+	_ = r.up.conn.Close()
 }
 
 // unknown records the commands whose outcome cannot be learned any more.
