@@ -3,12 +3,15 @@ package access
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -40,7 +43,12 @@ func (p *plugin) connect() (*cluster, error) {
 			return nil, err
 		}
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	// The kinds are known: asking the server for its own would cost round trips.
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1alpha1.GroupVersion})
+	for _, kind := range []string{"AccessGrant", "ApprovalRequest", "Session"} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
@@ -57,7 +65,7 @@ func (c *cluster) explain(err error, what, name, list, role string) error {
 	switch {
 	case err == nil:
 		return nil
-	case meta.IsNoMatchError(err):
+	case notInstalled(err):
 		return fmt.Errorf("this cluster does not know %s/%s: Cardea is not installed in it, or --context names another cluster", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("there is no %s %q in namespace %q: `kubectl access %s -n %s` lists them, and -n chooses another namespace", what, name, c.namespace, list, c.namespace)
@@ -69,11 +77,16 @@ func (c *cluster) explain(err error, what, name, list, role string) error {
 	return err
 }
 
+// notInstalled reports whether the server does not know the kind, as opposed to the object.
+func notInstalled(err error) bool {
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
 // isAdmission reports whether an admission policy refused and not RBAC: its message already
 // says what to do.
 func isAdmission(err error) bool {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // the client returns it bare
-	return ok && status.Status().Details != nil && len(status.Status().Details.Causes) > 0
+	status := apierrors.APIStatus(nil)
+	return errors.As(err, &status) && status.Status().Details != nil && len(status.Status().Details.Causes) > 0
 }
 
 // pageSize bounds what is asked for at a time.

@@ -117,7 +117,7 @@ func (p *plugin) fromCluster(ctx context.Context, session string) (recording.Sou
 	source := configmap.NewSource(c.core.CoreV1().RESTClient(), c.namespace)
 	s := &v1alpha1.Session{}
 	err = c.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: session}, s)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !notInstalled(err) {
 		return source, nil, nil
 	}
 	if err != nil {

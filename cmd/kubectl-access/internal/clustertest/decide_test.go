@@ -1,15 +1,20 @@
 package clustertest
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/cmd/kubectl-access/internal/access"
 	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
 )
 
@@ -116,6 +121,49 @@ func TestRequests(t *testing.T) {
 	}
 	if _, out, _ := plugin(dora, "requests", "--all", "-A", "-o", "wide"); !strings.Contains(out, "gone") || !strings.Contains(out, "Withdrawn") || !strings.Contains(out, "NAMESPACE") {
 		t.Errorf("--all:\n%s", out)
+	}
+}
+
+func TestWatchRequests(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, w := io.Pipe()
+	cmd := access.New(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: w, ErrOut: io.Discard})
+	cmd.SetArgs([]string{"requests", "--watch", "--kubeconfig=" + kubeconfig})
+	done := make(chan error)
+	go func() {
+		done <- cmd.ExecuteContext(ctx)
+		_ = w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	expect := func(words ...string) {
+		t.Helper()
+		for lines.Scan() {
+			found := 0
+			for _, word := range words {
+				if strings.Contains(lines.Text(), word) {
+					found++
+				}
+			}
+			if found == len(words) {
+				return
+			}
+		}
+		t.Fatalf("the watch ended without a line with %q", words)
+	}
+	expect("NAME", "COMMAND")
+	if err := as(t, proxy).Create(ctx, newRequest("comes", 1)); err != nil {
+		t.Fatal(err)
+	}
+	expect("comes", "Pending", "0/1")
+	if code, out, errOut := plugin(dora, "deny", "comes"); code != 0 {
+		t.Fatal(out, errOut)
+	}
+	expect("comes", "Denied")
+	cancel()
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,8 @@ package clustertest
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,6 +212,34 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			if code, _, errOut := plugin(apiserver.User{}, strings.Fields(c.args)...); code != 1 || !strings.Contains(errOut, c.want) {
+				t.Errorf("exit %d: %s", code, errOut)
+			}
+		})
+	}
+}
+
+func TestForbiddenNamesTheRole(t *testing.T) {
+	for args, role := range map[string]string{
+		"sessions": "cardea-auditor", "grants": "cardea-auditor", "requests": "cardea-approver", "requests -w": "cardea-approver",
+		"replay x": "cardea-auditor", "revoke x": "cardea-admin", "approve x": "",
+	} {
+		t.Run(args, func(t *testing.T) {
+			code, _, errOut := plugin(apiserver.User{Name: "system:anonymous"}, strings.Fields(args)...)
+			if code != 1 || !strings.Contains(errOut, "forbidden") || !strings.Contains(errOut, role) {
+				t.Errorf("exit %d: %s", code, errOut)
+			}
+		})
+	}
+}
+
+// TestNotInstalled asks a server that knows no kind of the product: one without CRDs.
+func TestNotInstalled(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	for _, args := range []string{"sessions", "grants", "requests", "requests -w", "replay x", "revoke x"} {
+		t.Run(args, func(t *testing.T) {
+			code, _, errOut := plugin(apiserver.User{}, append(strings.Fields(args), "--server="+server.URL)...)
+			if code != 1 || !strings.Contains(errOut, "Cardea is not installed") {
 				t.Errorf("exit %d: %s", code, errOut)
 			}
 		})
