@@ -113,6 +113,8 @@ func array(list []string) string {
 type definitions struct {
 	reads []readDefinition
 	masks map[origin]sql.MaskRef
+	// relations are those whose columns are in masks.
+	relations map[uint32]bool
 }
 
 type readDefinition struct {
@@ -190,6 +192,9 @@ func MaskedOrigin(f *sql.Facts, relation uint32, attribute uint16) (mask sql.Mas
 	d, ok := f.Definitions.(*definitions)
 	if !ok {
 		return 0, false
+	}
+	if int16(attribute) < 0 { // a system column
+		return 0, d.relations[relation]
 	}
 	mask, known = d.masks[origin{relation, attribute}]
 	return mask, known

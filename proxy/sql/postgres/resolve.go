@@ -239,6 +239,7 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 		describeTelling(values(row), byOID, numbered, masks)
 	}
 	for oid, r := range byOID {
+		d.relations[r.oid] = true
 		for n, c := range numbered[oid] {
 			number, err := strconv.ParseUint(n, 10, 16)
 			if err != nil {

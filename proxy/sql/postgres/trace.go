@@ -65,7 +65,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	case in.Catalog == nil:
 		t.deny("what the statement means cannot be established in this state of the session; end the transaction first")
 	default:
-		d := &definitions{masks: map[origin]sql.MaskRef{}}
+		d := &definitions{masks: map[origin]sql.MaskRef{}, relations: map[uint32]bool{}}
 		if err := a.load(ctx, t, tree, in, d); err != nil {
 			return err
 		}
