@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	gosync "sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,7 +63,7 @@ type gate struct {
 	commands atomic.Uint64
 	counters session.Counters
 
-	mu        sync.Mutex
+	mu        gosync.Mutex
 	input     policy.Input
 	snapshot  *policy.Snapshot
 	live      map[*live]bool
@@ -149,7 +149,7 @@ func (g *gate) uri(c credential, database, extra string) string {
 	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=verify-full&sslrootcert=%s%s", c.grant, c.password, g.port, database, g.caFile, extra)
 }
 
-var parsers = sync.OnceValue(func() *parser.Parser { return parser.New(parser.Options{}) })
+var parsers = gosync.OnceValue(func() *parser.Parser { return parser.New(parser.Options{}) })
 
 // option changes a gate before it starts.
 type option func(*gate, *engpg.Config)
@@ -203,7 +203,7 @@ func start(t testing.TB, server *pgtest.Server, options ...option) *gate {
 	}
 	g.addr, g.port = l.Addr().String(), l.Addr().(*net.TCPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+	var wg gosync.WaitGroup
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
