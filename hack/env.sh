@@ -19,5 +19,5 @@ tool() {
   echo "$dir/$1"
 }
 
-# kubectl is the user's own, or the one of the local cluster; its plugin comes from this checkout.
-PATH=$ROOT/bin:$PATH:$KUBERNETES_CACHE/bin
+# kubectl is the one of the local cluster if it was built, or the user's own; its plugin comes from this checkout.
+PATH=$ROOT/bin:$KUBERNETES_CACHE/bin:$PATH

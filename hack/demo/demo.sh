@@ -23,9 +23,11 @@ prepare() {
 
 install() {
   step "1. Install the operator"
-  local where=config/default
+  local where=config/default again=""
   if [ -n "${REGISTRY:-}" ]; then where=$(registry_overlay); fi
+  if kubectl -n cardea-system get deployment cardea-operator >/dev/null 2>&1; then again=1; fi
   run kubectl apply --server-side -k "$where"
+  if [ -n "$again" ]; then run kubectl -n cardea-system rollout restart deployment/cardea-operator; fi
   note "So that you need not wait five minutes at the end, a proxy with nothing to do is scaled to zero after 10 s:"
   run kubectl -n cardea-system set env deployment/cardea-operator CARDEA_PROXY_IDLE_TIMEOUT=10s
   run kubectl -n cardea-system rollout status deployment/cardea-operator --timeout=120s
@@ -54,8 +56,11 @@ grant() {
   step "2. Grant the report agent one hour of the orders database"
   note "The namespace shop has a PostgreSQL of its own and agrees, by a label, that the gate namespace $GATE may deliver credentials into it."
   shop_database
-  # A revoked grant stays revoked; one that an earlier demo left makes room.
-  if kubectl -n $GATE get accessgrant report-agent >/dev/null 2>&1; then run kubectl -n $GATE delete accessgrant report-agent; fi
+  # A revoked grant stays revoked: one that an earlier demo left makes room, and its proxy, whose image may have changed.
+  if kubectl -n $GATE get accessgrant report-agent >/dev/null 2>&1; then
+    run kubectl -n $GATE delete accessgrant report-agent
+    run kubectl -n $GATE delete pods --all --wait=false
+  fi
   run kubectl apply -f config/samples/postgres/
   wait_for 90 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/report-agent --timeout=1s ||
     { kubectl -n $GATE get accessgrants,targets -o yaml; fail "the grant did not become ready; its conditions are above"; }
@@ -140,7 +145,8 @@ revoke() {
   wait_for 20 "psql ends" test -s "$work/cut" || fail "psql was not cut"
   wait $psql || true
   note "psql ended $(($(cat "$work/cut") - written)) ms after kubectl returned, with:"
-  tail -n 5 "$work/open" | sed 's/^/    /'
+  sed -n '/FATAL/,$p' "$work/open" | sed 's/^/    /'
+  grep -q FATAL "$work/open" || fail "psql was not told why"
   wait_for 30 "the credential is gone" eval "! kubectl -n shop get secret cardea-report-agent" || fail "the Secret is still there"
   run kubectl -n shop get secret cardea-report-agent || true
   run kubectl -n $GATE get accessgrants
@@ -158,6 +164,6 @@ audit
 revoke
 
 step "Done in $((SECONDS - began)) s. The cluster is yours:"
-echo "    export KUBECONFIG=$KUBECONFIG PATH=$ROOT/bin:\$PATH:$KUBERNETES_CACHE/bin"
+echo "    export KUBECONFIG=$KUBECONFIG PATH=$ROOT/bin:$KUBERNETES_CACHE/bin:\$PATH"
 echo "    kubectl get cardea -A"
 echo "and make demo-down removes everything that this made."

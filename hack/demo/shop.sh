@@ -9,23 +9,22 @@ shop_database() {
   local tls=bin/demo/tls
   mkdir -p $tls
   run kubectl apply -f config/samples/postgres/00-namespaces.yaml
-  if ! kubectl -n shop get deployment orders >/dev/null 2>&1; then
-    make_certificate $tls
-    secret generic orders-admin "--from-literal=password=$(openssl rand -hex 16)" "--from-literal=app-password=$(app_password)"
-    secret tls orders-tls --cert $tls/tls.crt --key $tls/tls.key
-    kubectl -n shop create configmap orders-init --from-file=hack/demo/shop/init.sql --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-    kubectl -n shop create configmap orders-ca --from-file=ca.crt=$tls/ca.crt --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-  fi
+  kubectl -n shop delete deployment orders --ignore-not-found --wait --cascade=foreground >/dev/null   # it begins anew each time
+  make_certificate $tls
+  put shop secret generic orders-admin "--from-literal=password=$(openssl rand -hex 16)" "--from-literal=app-password=$(app_password)"
+  put shop secret tls orders-tls --cert $tls/tls.crt --key $tls/tls.key
+  put shop configmap orders-init --from-file=hack/demo/shop/init.sql
+  put $GATE configmap orders-ca --from-file=$tls/ca.crt
   shop_manifest hack/demo/shop/database.yaml > bin/demo/database.yaml
   shop_manifest hack/demo/shop/report-agent.yaml > bin/demo/report-agent.yaml
   run kubectl apply -f bin/demo/database.yaml
   run kubectl -n shop rollout status deployment/orders --timeout=90s
-  kubectl -n shop get configmap orders-ca -o 'jsonpath={.data.ca\.crt}' > $tls/given.crt
-  kubectl -n $GATE create configmap orders-ca --from-file=ca.crt=$tls/given.crt --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 }
 
-secret() {
-  kubectl -n shop create secret "$@" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+# put NAMESPACE KIND... makes an object or replaces what it says.
+put() {
+  local namespace=$1; shift
+  kubectl -n "$namespace" create "$@" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 }
 
 # app_password prints the password of the login that the samples give to the gate.

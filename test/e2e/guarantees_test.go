@@ -202,7 +202,7 @@ func nothingSecret(t *testing.T) {
 	for where, args := range places {
 		out := kubectl(t, args...)
 		if where == "the ConfigMaps" {
-			out = strings.ReplaceAll(out, string(mustRun(t, "cat", "hack/demo/shop/init.sql")), "")
+			out = strings.ReplaceAll(out, mustRun(t, "cat", "hack/demo/shop/init.sql"), "")
 		}
 		wantLacks(t, where, out, password, login)
 		if where != "the ConfigMaps" { // the shop's own data is in its ConfigMap
@@ -274,4 +274,3 @@ func proxyPod(t *testing.T) corev1.Pod {
 	}
 	return pods[0]
 }
-

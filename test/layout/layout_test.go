@@ -46,7 +46,7 @@ var rules = map[string]rule{
 	"the operator imports the API and pure packages": {
 		of: anyOf(within("controllers"), within("webhooks")),
 		ban: anyOf(within("proxy/gate"), within("proxy/engine"), within("proxy/backend"), within("proxy/session"),
-			within("proxy/approval"), within("proxy/recording/store"), parsers),
+			within("proxy/recording/store"), parsers),
 	},
 	"the operator and the plugin link no C parser": {
 		of:  anyOf(within("cmd/operator"), within("cmd/kubectl-access")),
@@ -61,7 +61,7 @@ var rules = map[string]rule{
 		ban: client,
 	},
 	"pure packages link neither C nor a client": {
-		of:  anyOf(within("proxy/policy"), within("proxy/masking"), only("proxy/sql"), within("proxy/credentials")),
+		of:  anyOf(within("proxy/policy"), within("proxy/masking"), only("proxy/sql"), within("proxy/credentials"), within("proxy/approval")),
 		ban: anyOf(parsers, client),
 	},
 	"product code imports no test code": {
