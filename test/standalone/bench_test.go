@@ -367,3 +367,20 @@ func (g *gate) approve(request, approver string, groups ...string) {
 	g.t.Helper()
 	g.edit(request, "status:\n", "status:\n  decisions:\n  - approver: "+approver+"\n    groups: ["+strings.Join(groups, ", ")+"]\n    decision: Approved\n    comment: ok\n")
 }
+
+func (o *output) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.b.Reset()
+}
+
+// dial opens a connection to the gate.
+func (g *gate) dial() net.Conn {
+	g.t.Helper()
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.port))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { c.Close() })
+	return c
+}
