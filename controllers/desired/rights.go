@@ -24,10 +24,10 @@ func Role(g Gate) *rbacv1ac.RoleApplyConfiguration {
 			"accessgrants", "accesslocks", "approvalrequests", "commandrules", "maskingrules",
 			"recordingstores", "sessions", "targets",
 		}, "get", "list", "watch"),
-		rule(group, []string{"sessions"}, "create", "update", "patch"),
+		rule(group, []string{"sessions"}, "create", "update"),
 		rule(group, []string{"sessions/status"}, "update", "patch"),
 		rule(group, []string{"approvalrequests"}, "create"),
-		rule(group, []string{"approvalrequests/status"}, "update", "patch"),
+		rule(group, []string{"approvalrequests/status"}, "update"),
 		rule(group, []string{"targets/status"}, "patch"),
 		// A ValidatingAdmissionPolicy holds these to immutable recordings by name and label.
 		rule("", []string{"configmaps"}, "create"),

@@ -91,9 +91,7 @@ var _ = Describe("A Target", func() {
 			g.Expect(rule.Status.Targets).To(BeEquivalentTo(1))
 		}).Should(Succeed())
 
-		bad := wrappers.MakeCommandRule(root, "bad", metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-			{Key: "place", Operator: "Somehow", Values: []string{p.gate}},
-		}})
+		bad := wrappers.MakeCommandRule(root, "bad", metav1.LabelSelector{MatchLabels: map[string]string{"place": "no label value!"}})
 		Expect(k8s.Create(ctx, bad)).To(Succeed())
 		Eventually(func(g Gomega) {
 			checkCondition(g, get(g, bad).Status.Conditions, ready, metav1.ConditionFalse, v1alpha1.ReasonRuleInvalid)
