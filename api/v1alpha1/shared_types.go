@@ -72,6 +72,7 @@ func (s Subject) Username() string {
 		return "system:serviceaccount:" + s.Namespace + ":" + s.Name
 	case SubjectUser:
 		return s.Name
+	case SubjectGroup:
 	}
 	return ""
 }

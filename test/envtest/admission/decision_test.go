@@ -26,6 +26,7 @@ const (
 
 // TestDecisions tries who may decide what, with the operator down.
 func TestDecisions(t *testing.T) {
+	t.Parallel()
 	two := `{spec: {required: 2}}`
 	cases := map[string]struct {
 		request string // a patch of the request

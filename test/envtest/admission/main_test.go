@@ -105,7 +105,7 @@ func enforced(ctx context.Context) error {
 			err := probe()
 			return err != nil && strings.Contains(err.Error(), want), nil
 		}); err != nil {
-			return fmt.Errorf("wait for the policy that says %q: %w (last answer: %v)", want, err, probe())
+			return fmt.Errorf("wait for the policy that says %q: %w (last answer: %w)", want, err, probe())
 		}
 	}
 	return statusEnforced(ctx)
@@ -140,7 +140,7 @@ func statusEnforced(ctx context.Context) error {
 			last = patchStatus(ctx, eve, o, condition("Ready", "True", "Probe"), client.DryRunAll)
 			return last != nil && strings.Contains(last.Error(), want), nil
 		}); err != nil {
-			return fmt.Errorf("wait for the policy that says %q: %w (last answer: %v)", want, err, last)
+			return fmt.Errorf("wait for the policy that says %q: %w (last answer: %w)", want, err, last)
 		}
 	}
 	return nil

@@ -25,6 +25,7 @@ func change(t *testing.T, manifest string, changes changes) {
 }
 
 func TestAccessGrantUpdate(t *testing.T) {
+	t.Parallel()
 	const (
 		expiring = `{spec: {duration: null, startsAt: "2098-01-01T00:00:00Z", expiresAt: "2099-01-01T00:00:00Z"}}`
 		revoked  = `{spec: {desiredState: Revoked}}`
@@ -79,6 +80,7 @@ func TestRevokedStaysRevoked(t *testing.T) {
 }
 
 func TestSessionUpdate(t *testing.T) {
+	t.Parallel()
 	const only = "only desiredState of a Session may change"
 	change(t, apiserver.Session, changes{
 		"terminated":            {"", `{spec: {desiredState: Terminated}}`, ""},
@@ -95,6 +97,7 @@ func TestSessionUpdate(t *testing.T) {
 }
 
 func TestApprovalRequestUpdate(t *testing.T) {
+	t.Parallel()
 	const immutable = "the spec of an ApprovalRequest is immutable"
 	change(t, apiserver.ApprovalRequest, changes{
 		"fewer required":  {`{spec: {required: 2}}`, `{spec: {required: 1}}`, immutable},
@@ -108,6 +111,7 @@ func TestApprovalRequestUpdate(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]map[string]struct{ manifest, patch, wantError string }{
 		"ApprovalRequest": {
 			"a decision":          {apiserver.ApprovalRequest, `{status: {decisions: [{approver: a, decision: Approved}]}}`, ""},

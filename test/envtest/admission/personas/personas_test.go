@@ -90,6 +90,7 @@ var (
 // TestRights compares the whole matrix of kinds and verbs with what each role is meant to
 // give: a right too many fails as one too few does.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	write := []string{"create", "update", "patch", "delete"}
 	cases := map[string]map[string][]string{
 		"cardea-admin": {

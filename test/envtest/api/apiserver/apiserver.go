@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -148,9 +147,20 @@ func AllowAll() *rbacv1.ClusterRoleBinding {
 	return b
 }
 
-// Root returns a path in the repository.
+// Root returns a path in the repository, found from a test's working directory. It panics
+// outside of it.
 func Root(elements ...string) string {
-	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
-	return filepath.Join(append([]string{root}, elements...)...)
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(append([]string{dir}, elements...)...)
+		}
+		if dir == filepath.Dir(dir) {
+			panic("not in the repository")
+		}
+		dir = filepath.Dir(dir)
+	}
 }
