@@ -146,7 +146,10 @@ func (r *relay) sync(m []byte) error {
 	r.discarding = false
 	r.pipeline, r.executes = 0, 0
 	r.epoch++
-	r.push(await{kind: awaitSync, epoch: r.epoch})
+	r.mu.Lock()
+	r.skipping, r.told = false, false
+	r.queue.push(await{kind: awaitSync, epoch: r.epoch})
+	r.mu.Unlock()
 	return r.toTarget.write(m)
 }
 

@@ -283,7 +283,7 @@ func (r *relay) readyForQuery(h *await, m []byte) error {
 	if len(m) != headSize+1 || (m[headSize] != idle && m[headSize] != inTransaction && m[headSize] != failed) {
 		return r.targetError("a malformed message")
 	}
-	r.status, r.skipping, r.told, r.current = m[headSize], false, false, nil
+	r.status, r.current = m[headSize], nil
 	if r.status == idle {
 		r.over = max(r.over, h.epoch)
 	}
@@ -347,6 +347,7 @@ func (r *relay) failedCommand(m []byte) error {
 		h.own.err = f
 		return r.fall(h.own)
 	}
+	r.told = true
 	if h.command != nil && !h.command.done {
 		h.command.state, h.command.fault = f.state, f.message
 		if err := r.s.Respond(h.command.permit, h.command.final("")); err != nil {
@@ -363,7 +364,6 @@ func (r *relay) failedCommand(m []byte) error {
 	if err := r.tell(f, m, "ERROR"); err != nil {
 		return err
 	}
-	r.told = true
 	if h.kind == awaitQuery || h.kind == awaitSync {
 		return nil
 	}
@@ -373,7 +373,6 @@ func (r *relay) failedCommand(m []byte) error {
 // fall drops the answers up to the next Sync, which the target will not give. The inquiry
 // whose answer failed has its error already.
 func (r *relay) fall(failed *inquiry) error {
-	r.skipping = true
 	for h := r.queue.head(); h != nil && h.kind != awaitSync; h = r.queue.head() {
 		switch {
 		case h.command != nil && h.kind == awaitExecute && !h.command.done:
@@ -391,6 +390,8 @@ func (r *relay) fall(failed *inquiry) error {
 		}
 		r.queue.pop()
 	}
+	// Beyond a Sync that the target will read nothing is dropped.
+	r.skipping = r.queue.len() == 0
 	if failed == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/credentials"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/test/pgtest"
 )
@@ -163,19 +166,33 @@ func TestSignIn(t *testing.T) {
 			}
 		}
 	})
-	t.Run("during a rotation both passwords hold", func(t *testing.T) {
-		fresh := g.grant("twin", v1alpha1.AccessReadOnly)
-		older := fresh
+	t.Run("while a rotation overlaps both passwords hold", func(t *testing.T) {
+		older := g.grant("twin", v1alpha1.AccessReadOnly)
+		newer := older
 		g.apply(func(in *policy.Input) {
-			twin := in.Grants[len(in.Grants)-1]
-			first := twin.Status.Verifiers[0]
-			in.Grants = in.Grants[:len(in.Grants)-1]
-			g.input = *in
-			_ = first
+			twin := in.Grants[len(in.Grants)-1].DeepCopy()
+			m, err := credentials.Mint(twin, g.ca, time.Now().Add(-time.Minute), time.Now().Add(time.Hour), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			newer.password = m.Password
+			twin.Status.Verifiers = append([]v1alpha1.CredentialVerifier{m.Verifier}, twin.Status.Verifiers...)
+			in.Grants[len(in.Grants)-1] = twin
 		})
-		fresh = g.grant("twin", v1alpha1.AccessReadOnly)
-		_ = older
-		if _, err := connect(t, g.uri(fresh, "postgres", "")).Exec(ctx, "select 1"); err != nil {
+		for _, c := range []credential{older, newer} {
+			if _, err := connect(t, g.uri(c, "postgres", "")).Exec(ctx, "select 1"); err != nil {
+				t.Error(err)
+			}
+		}
+		g.apply(func(in *policy.Input) {
+			twin := in.Grants[len(in.Grants)-1].DeepCopy()
+			twin.Status.Verifiers[1].ExpiresAt = metav1.NewTime(time.Now().Add(-time.Second))
+			in.Grants[len(in.Grants)-1] = twin
+		})
+		if _, err := pgx.Connect(ctx, g.uri(older, "postgres", "")); sqlState(err) != "28P01" {
+			t.Errorf("the expired one: %v", err)
+		}
+		if _, err := connect(t, g.uri(newer, "postgres", "")).Exec(ctx, "select 1"); err != nil {
 			t.Error(err)
 		}
 	})
