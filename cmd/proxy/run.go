@@ -30,9 +30,6 @@ import (
 const (
 	// remembered is how many analyses of statements are kept.
 	remembered = 4096
-	// shipping is how long the last recordings may take to reach their store at the end; what
-	// does not is in the spool still.
-	shipping = 10 * time.Second
 	// dialTimeout bounds connecting to a target.
 	dialTimeout = 10 * time.Second
 )
@@ -85,11 +82,11 @@ func run(ctx context.Context, o *options) error {
 		log.Error(err, "Some recordings of an earlier process could not be taken over")
 	}
 	g.Adopt(recovered)
-	return serve(ctx, o, src, g, spool, log)
+	return serve(ctx, o, src, g, spool)
 }
 
 // serve runs the parts until ctx ends or one of them fails, and ends them in their order.
-func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *recording.Spool, log logr.Logger) error {
+func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *recording.Spool) error {
 	serving, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	// What sessions need goes on until the last one has ended.
@@ -115,11 +112,6 @@ func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *re
 	}
 	fmt.Printf("cardea-proxy is ready: %s\n", ready(o, src))
 	g.Run(serving, o.drain)
-	last, cancel := context.WithTimeout(under, shipping)
-	defer cancel()
-	if err := spool.Drain(last); err != nil {
-		log.Error(err, "Recordings stay in the spool")
-	}
 	return cause(ctx, serving)
 }
 

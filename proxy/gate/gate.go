@@ -20,7 +20,13 @@ import (
 // Spool is what the gate needs of a recording spool.
 type Spool interface {
 	Open(ctx context.Context, started recording.Started) (recording.Recorder, error)
+	// Drain waits until everything that was recorded is stored, or ctx ends.
+	Drain(ctx context.Context) error
 }
+
+// shipping is how long the last recordings may take to reach their store. What does not
+// stays in the spool, and the next process ships it.
+const shipping = 10 * time.Second
 
 // Listener is one protocol on one port.
 type Listener struct {
@@ -77,7 +83,7 @@ func New(c Config) (*Gate, error) {
 
 // Run serves until ctx ends and then drains: it accepts no more, lets sessions end by
 // themselves for up to drain, ends the others, and returns when nothing runs any more and
-// every session's object was written or given up. The owner drains the spool then.
+// every recording and object of a session was written or given up.
 func (g *Gate) Run(ctx context.Context, drain time.Duration) {
 	// What belongs to sessions outlives ctx by the time of the drain.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -106,6 +112,11 @@ func (g *Gate) Run(ctx context.Context, drain time.Duration) {
 		}
 	}
 	g.shared.close()
+	last, done := context.WithTimeout(inner, shipping)
+	if err := g.c.Spool.Drain(last); err != nil {
+		g.c.Log.Error(err, "Recordings stay in the spool")
+	}
+	done()
 	g.objects.flush(g.c.Limits.Farewell)
 	stop()
 	background.Wait()

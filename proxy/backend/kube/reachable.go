@@ -51,7 +51,7 @@ func (b *Backend) Reachable(t *v1alpha1.Target, err error) {
 	r := b.reachable
 	message := "the proxy's last attempt to sign in succeeded"
 	if err != nil {
-		message = "the proxy could not sign in; its log says why"
+		message = err.Error()
 		if refusal := new(policy.Refusal); errors.As(err, &refusal) {
 			message = refusal.Message
 		}
