@@ -62,6 +62,10 @@ func (e *errTarget) Error() string { return e.sentence + ": " + e.cause.Error() 
 func (e *errTarget) Unwrap() error { return e.cause }
 
 func (e *errTarget) refusal() *policy.Refusal {
+	// A backend that cannot use a Target says so in a sentence that is for clients too.
+	if r := new(policy.Refusal); errors.As(e.cause, &r) {
+		return r
+	}
 	return &policy.Refusal{Code: policy.CodeUpstream, Message: e.sentence, Hint: "an administrator finds the cause in the Target's conditions"}
 }
 
