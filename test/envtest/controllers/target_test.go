@@ -143,19 +143,19 @@ var _ = Describe("A Target", func() {
 		Expect(k8s.Create(ctx, set)).To(Succeed())
 		makePod(p.gate, "cardea-proxy-1-a", owner("ReplicaSet", set.Name, set))
 		target := wrappers.MakeTarget(p.gate, "orders-db").Obj()
-		reconsider := func() {
-			get(NewWithT(GinkgoT()), target)
+		reconsider := func(g Gomega) {
+			get(g, target)
 			if target.Labels == nil {
 				target.Labels = map[string]string{}
 			}
 			target.Labels["touched"] = target.ResourceVersion
-			Expect(k8s.Update(ctx, target)).To(Succeed())
+			g.Expect(k8s.Update(ctx, target)).To(Succeed())
 		}
-		reconsider()
+		Eventually(reconsider).Should(Succeed())
 		expectTarget(target, v1alpha1.ConditionGateClean, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		makePod(p.gate, "cardea-proxy-1-b", nil)
 		Eventually(func(g Gomega) {
-			reconsider()
+			reconsider(g)
 			checkCondition(g, get(g, target).Status.Conditions, v1alpha1.ConditionGateClean, metav1.ConditionFalse, v1alpha1.ReasonForeignPods)
 		}).Should(Succeed())
 		for _, c := range target.Status.Conditions {
