@@ -249,6 +249,7 @@ func killedProxy(t *testing.T) {
 	if len(received) < 50 {
 		t.Fatalf("the database logged %d commands", len(received))
 	}
+	t.Logf("the database received %d commands before the proxy died", len(received))
 	eventually(t, "every command that the database received is recorded", func() error {
 		var texts []string
 		for _, text := range recorded(t, "g6") {
