@@ -37,7 +37,8 @@ type way struct {
 
 func BenchmarkPgbench(b *testing.B) {
 	server := pgtest.Start(b, "log_statement = none", "log_min_messages = fatal")
-	server.Exec(b, "postgres", "create role app login superuser password 'app'; create database bench owner app")
+	server.Exec(b, "postgres", "create role app login superuser password 'app'")
+	server.Exec(b, "postgres", "create database bench owner app")
 	initialise := exec.Command(pgtest.Bin(b, "pgbench"), "-i", "-q", "-s", "10", "bench")
 	initialise.Env = append(os.Environ(), client(server.Port, "app", "app", server.CAFile)...)
 	if out, err := initialise.CombinedOutput(); err != nil {

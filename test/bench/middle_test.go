@@ -20,7 +20,8 @@ import (
 	"github.com/cardea-dev/cardea/test/pgtest"
 )
 
-// pgbouncer starts PgBouncer in transaction mode, TLS from the client, none to the server.
+// pgbouncer starts PgBouncer in session mode, the only one in which every version carries
+// prepared statements; TLS from the client, none to the server.
 func pgbouncer(b *testing.B, s *pgtest.Server) *way {
 	path, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -37,9 +38,8 @@ listen_port = %d
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = %s/users
-pool_mode = transaction
-max_prepared_statements = 100
-default_pool_size = 64
+pool_mode = session
+default_pool_size = 100
 client_tls_sslmode = require
 client_tls_cert_file = %s/tls.crt
 client_tls_key_file = %s/tls.key
