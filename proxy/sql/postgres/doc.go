@@ -26,6 +26,16 @@
 // of constructs whose lineage is established against the catalog of the session's own
 // backend. A masked column may appear as a plain output and nowhere else; a value written
 // to one must be a constant or parameter. Everything else sets Facts.MaskViolation.
+//
+// Not defended against on such targets: what the owner's own triggers, row-security
+// policies and column defaults do with masked values, and what definitions show, such as
+// the bounds of partitions by a masked column. Views, matviews, foreign tables, user
+// functions, operators and casts, MERGE and several statements in one message are denied
+// for now.
+//
+// Each analysis on such a target reads the catalog anew, over the session's own backend;
+// Facts.Definitions notes what was asked and answered. The engine forwards Parse, calls
+// Verify while the server holds its locks, and only then binds.
 package postgres
 
 //go:generate go run ./internal/gentree
