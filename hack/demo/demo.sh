@@ -2,11 +2,12 @@
 # Shows the product at work on a real cluster: a grant opens PostgreSQL through the gate, values come back
 # masked, commands are refused or wait for a person, everything is recorded, and revocation cuts at once.
 # Without KUBECONFIG it starts the local cluster of hack/cluster.
-set -euo pipefail
+set -Eeuo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/shop.sh"
 began=$SECONDS
 work=$(mktemp -d)
+trap 'echo "demo: the last command failed (line $LINENO)" >&2' ERR
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
 prepare() {
@@ -56,10 +57,12 @@ grant() {
   step "2. Grant the report agent one hour of the orders database"
   note "The namespace shop has a PostgreSQL of its own and agrees, by a label, that the gate namespace $GATE may deliver credentials into it."
   shop_database
-  # A revoked grant stays revoked: one that an earlier demo left makes room, and its proxy, whose image may have changed.
+  # A revoked grant stays revoked: one that an earlier demo left makes room, with its proxy, whose image may have
+  # changed, and the agent, whose pod still holds the old credential.
   if kubectl -n $GATE get accessgrant report-agent >/dev/null 2>&1; then
     run kubectl -n $GATE delete accessgrant report-agent
     run kubectl -n $GATE delete pods --all --wait=false
+    run kubectl -n shop delete deployment report-agent --ignore-not-found
   fi
   run kubectl apply -f config/samples/postgres/
   wait_for 90 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/report-agent --timeout=1s ||
