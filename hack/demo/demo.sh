@@ -130,8 +130,10 @@ audit() {
   step "4. See what happened"
   run kubectl -n $GATE get cardea
   run kubectl access sessions -n $GATE
-  local session
-  session=$(kubectl -n $GATE get sessions.access.cardea.dev --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[0].metadata.name}')
+  local grant session
+  grant=$(kubectl -n $GATE get accessgrant report-agent -o jsonpath='{.metadata.uid}')
+  session=$(kubectl -n $GATE get sessions.access.cardea.dev -o jsonpath="{.items[?(@.spec.grantRef.uid==\"$grant\")].metadata.name}")
+  session=${session%% *}
   wait_for 30 "the recording is stored" kubectl access replay "$session" -n $GATE || true
   run kubectl access replay "$session" -n $GATE
 }
