@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,8 @@ const (
 	proveAgain = 250 * time.Millisecond
 	proveSlow  = 2 * time.Second
 	pageSize   = 500
+	// wholeUpTo is how many objects of a kind are compared whole.
+	wholeUpTo = 2000
 )
 
 // prove proves again and again that the snapshot is what the API server holds, until ctx
@@ -66,12 +69,22 @@ func (b *Backend) proof(ctx context.Context) error {
 	return nil
 }
 
+// proofOf proves one kind. Where there are not too many objects it compares their content
+// too: a watch that began before a definition of the kind was updated goes on without the
+// fields that are new in it, and a field that is not seen would not shut anything.
 func (b *Backend) proofOf(ctx context.Context, s *source) error {
-	listed, at, err := listVersions(ctx, b.meta.Resource(s.resource).Namespace(s.namespace))
+	_, _, held := s.list()
+	var listed versions
+	var at string
+	var err error
+	if s.kind == "Session" || len(held) > wholeUpTo {
+		listed, at, err = listVersions(ctx, b.meta.Resource(s.resource).Namespace(s.namespace))
+	} else {
+		listed, at, err = b.listWhole(ctx, s)
+	}
 	if err != nil {
 		return err
 	}
-	var held versions
 	if s.kind == "Session" {
 		// Sessions are compiled only when one is to end; the watch itself is what is compared.
 		_, _, held = s.list()
@@ -81,6 +94,34 @@ func (b *Backend) proofOf(ctx context.Context, s *source) error {
 		b.mu.Unlock()
 	}
 	return compare(held, listed, at)
+}
+
+// listWhole lists like listVersions, and compares the content of the objects.
+func (b *Backend) listWhole(ctx context.Context, s *source) (versions, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	vs, at, same := versions{}, "", true
+	for token := ""; ; {
+		page, err := b.dynamic.Resource(s.resource).Namespace(s.namespace).List(ctx, metav1.ListOptions{Limit: pageSize, Continue: token})
+		if err != nil {
+			return nil, "", err
+		}
+		at = page.GetResourceVersion()
+		for i := range page.Items {
+			u := &page.Items[i]
+			u.SetManagedFields(nil)
+			vs[u.GetUID()] = u.GetResourceVersion()
+			same = s.compare(u) && same
+		}
+		if token = page.GetContinue(); token == "" {
+			break
+		}
+	}
+	if !same {
+		b.changed()
+		return nil, "", errors.New("the watch has shown less than there is")
+	}
+	return vs, at, nil
 }
 
 // listVersions lists what the API server holds now: no resourceVersion means a read that is

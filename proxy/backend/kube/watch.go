@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ type source struct {
 
 	mu      sync.Mutex
 	decoded map[types.UID]decoded
+	// fuller are objects that a list showed with other content than the watch, at the same
+	// version: see proofOf.
+	fuller map[types.UID]*unstructured.Unstructured
 }
 
 // decoded is the outcome of decoding one version of an object.
@@ -162,6 +166,11 @@ func (s *source) list() (objects []object, bad []policy.Undecodable, vs versions
 			continue
 		}
 		uid, version := u.GetUID(), u.GetResourceVersion()
+		if f := s.fuller[uid]; f != nil && f.GetResourceVersion() == version {
+			u = f
+		} else {
+			delete(s.fuller, uid)
+		}
 		vs[uid] = version
 		d, ok := s.decoded[uid]
 		if !ok || d.version != version {
@@ -177,6 +186,30 @@ func (s *source) list() (objects []object, bad []policy.Undecodable, vs versions
 	}
 	s.decoded = next
 	return objects, bad, vs
+}
+
+// compare takes note of a listed object, and reports whether it is what list returned at
+// the same version.
+func (s *source) compare(listed *unstructured.Unstructured) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, ok, err := s.informer.GetStore().GetByKey(listed.GetNamespace() + "/" + listed.GetName())
+	u, is := held.(*unstructured.Unstructured)
+	if err != nil || !ok || !is || u.GetUID() != listed.GetUID() || u.GetResourceVersion() != listed.GetResourceVersion() {
+		return true // another version: the versions are compared elsewhere
+	}
+	if f := s.fuller[u.GetUID()]; f != nil && f.GetResourceVersion() == u.GetResourceVersion() {
+		u = f
+	}
+	if reflect.DeepEqual(u.Object, listed.Object) {
+		return true
+	}
+	if s.fuller == nil {
+		s.fuller = map[types.UID]*unstructured.Unstructured{}
+	}
+	s.fuller[listed.GetUID()] = listed
+	delete(s.decoded, listed.GetUID())
+	return false
 }
 
 // decode decodes strictly: a field that this version does not know is an error.
