@@ -20,6 +20,7 @@ const (
 type command struct {
 	permit session.Permit
 	masked bool // the target has masks
+	copies bool // it is a COPY
 	// plan says how rows are masked. On a target with masks a command without one may return
 	// no row.
 	plan    *rowPlan
@@ -32,6 +33,7 @@ type command struct {
 	named        bool        // the columns were recorded
 	truncated    bool
 	done         bool   // the last part was made
+	tag          string // of a completed statement, not recorded yet
 	state, fault string // of an error
 }
 
@@ -95,11 +97,11 @@ func (c *command) keepLine(b []byte) {
 // part returns what is to be recorded before the bytes collected so far may go to the
 // client; nil if there is nothing.
 func (c *command) part() *recording.Response {
-	if len(c.kept) == 0 {
+	if len(c.kept) == 0 && c.tag == "" {
 		return nil
 	}
-	r := &recording.Response{Rows: c.kept}
-	c.kept = nil
+	r := &recording.Response{Rows: c.kept, Tag: c.tag}
+	c.kept, c.tag = nil, ""
 	c.describe(r)
 	return r
 }
@@ -119,10 +121,10 @@ func (c *command) describe(r *recording.Response) {
 }
 
 // final returns the last record of the answer.
-func (c *command) final(tag string) *recording.Response {
-	r := &recording.Response{Final: true, Tag: tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated,
+func (c *command) final() *recording.Response {
+	r := &recording.Response{Final: true, Tag: c.tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated,
 		SQLState: c.state, Error: c.fault}
-	c.kept, c.done = nil, true
+	c.kept, c.tag, c.done = nil, "", true
 	c.describe(r)
 	return r
 }

@@ -68,14 +68,15 @@ func (r *relay) take(ctx context.Context, kind byte, size int) error {
 		limit = maxNaming
 	case msgSync, msgFlush:
 	case msgFunction:
-		if err := r.in.skip(size); err != nil {
-			return gone(err)
-		}
-		return r.takeFunction(ctx)
+		return r.takeFunction(ctx, size)
 	default:
 		return protocolError("a message of an unknown kind")
 	}
-	if r.check(func() bool { return r.copyIn }) {
+	copying, err := r.copying(ctx)
+	if err != nil {
+		return err
+	}
+	if copying {
 		if kind == msgSync || kind == msgFlush {
 			return r.skip(size) // as the target does
 		}
@@ -169,14 +170,21 @@ func (r *relay) takeLong(ctx context.Context, kind byte, size int) error {
 }
 
 // takeFunction refuses a FunctionCall, whatever it calls.
-func (r *relay) takeFunction(context.Context) error {
-	if r.pipeline > 0 || r.check(func() bool { return r.copyIn }) {
-		return protocolError("a function call inside a pipeline")
+func (r *relay) takeFunction(ctx context.Context, size int) error {
+	if err := r.skip(size); err != nil {
+		return err
+	}
+	copying, err := r.copying(ctx)
+	if err != nil {
+		return err
 	}
 	if r.dropping() {
 		return nil
 	}
-	err := r.s.Refuse(&policy.Command{Engine: Name, Context: r.meaning(nil)}, &policy.Refusal{Code: policy.CodeUnknownCommand,
+	if r.pipeline > 0 || copying {
+		return protocolError("a function call inside a pipeline")
+	}
+	err = r.s.Refuse(&policy.Command{Engine: Name, Context: r.meaning(nil)}, &policy.Refusal{Code: policy.CodeUnknownCommand,
 		Message: "the protocol's function call is refused", Hint: "call the function in a statement"})
 	return r.refuse(err, true)
 }
@@ -240,11 +248,8 @@ func (r *relay) takeCopy(ctx context.Context, kind byte, size int) error {
 	if size > limit {
 		return protocolError("a message is too long")
 	}
-	if !r.check(func() bool { return r.copyIn }) && !r.discarding {
-		err := r.until(ctx, func() bool { return r.copyIn || r.skipping || !r.running() })
-		if err != nil {
-			return err
-		}
+	if _, err := r.copying(ctx); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	reads := r.copyIn
@@ -261,6 +266,21 @@ func (r *relay) takeCopy(ctx context.Context, kind byte, size int) error {
 		}
 		return nil
 	})
+}
+
+// copying reports whether the target reads CopyData. Behind a COPY that may make it do so
+// it first waits until that is known: what the target reads then is no command, whatever
+// it says.
+func (r *relay) copying(ctx context.Context) (bool, error) {
+	if r.mayCopy {
+		if err := r.until(ctx, func() bool { return r.copyIn || !r.running() }); err != nil {
+			return false, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mayCopy = r.mayCopy && r.running()
+	return r.copyIn, nil
 }
 
 // running reports whether the target runs a command. mu is held.

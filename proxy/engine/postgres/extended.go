@@ -279,7 +279,7 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 	}
 	st.recorded = true
 	c := newCommand(r.s, permit)
-	c.masked, c.plan = p.known.masked, p.plan
+	c.masked, c.plan, c.copies = p.known.masked, p.plan, hasKind(p.known.facts, "Copy")
 	if c.masked && !p.verified {
 		if err := r.establishPortal(ctx, string(e.portal), p, c); err != nil {
 			st.known = nil // the next Bind analyses again
@@ -287,6 +287,7 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 		}
 	}
 	r.sqlNames.note(st.text, p.known.facts)
+	r.mayCopy = c.copies
 	r.pipeline++
 	r.executes++
 	r.push(await{kind: awaitExecute, command: c, portal: p})

@@ -77,20 +77,3 @@ func (q *awaits) each(f func(*await)) {
 		f(&q.items[i])
 	}
 }
-
-// drop removes the answers after the head that f accepts, as long as it does, and returns
-// whether that were all.
-func (q *awaits) drop(f func(*await) bool) bool {
-	if q.len() < 2 {
-		return true
-	}
-	kept := q.first + 1
-	for kept < len(q.items) && f(&q.items[kept]) {
-		kept++
-	}
-	all := kept == len(q.items)
-	n := copy(q.items[q.first+1:], q.items[kept:])
-	clear(q.items[q.first+1+n:])
-	q.items = q.items[:q.first+1+n]
-	return all
-}

@@ -46,6 +46,7 @@ type relay struct {
 	unrecorded []*statement // parsed, in toTarget, and in no record yet
 	pipeline   int          // messages for the target since the last Sync
 	executes   int          // Executes among them
+	mayCopy    bool         // a COPY runs that may read CopyData
 	discarding bool         // the gate refused; everything up to the next Sync is dropped
 	epoch      uint64       // counts Syncs
 	sqlNames   sqlNames

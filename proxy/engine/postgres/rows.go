@@ -133,6 +133,9 @@ func (r *relay) copyOut(size int) error {
 	}
 	c := h.command
 	r.current = c
+	if !c.copies {
+		return r.withheld(nil)
+	}
 	if size > maxKept || !c.wants(size) {
 		c.count(size)
 		return r.pass(size)

@@ -11,9 +11,6 @@ import (
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
-// keepAlive is how often an idle connection is probed.
-const keepAlive = 30 * time.Second
-
 // Deny implements engine.Conn.
 func (c *conn) Deny(ctx context.Context, reason error) {
 	stop := guard(ctx, c.wire)
@@ -210,7 +207,7 @@ func (r *relay) unknown() error {
 		if a.command == nil || a.command.done || err != nil {
 			return
 		}
-		final := a.command.final("")
+		final := a.command.final()
 		final.Unknown = true
 		err = r.s.Respond(a.command.permit, final)
 	})

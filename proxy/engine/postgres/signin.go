@@ -72,7 +72,7 @@ func (c *conn) signIn(cert *x509.Certificate) error {
 		}
 	}
 	c.request = policy.Request{Engine: Name, Grant: matched.Grant, GrantUID: matched.GrantUID, CredentialID: matched.ID,
-		Database: c.start.database, Application: c.start.get("application_name"), Client: remote(c.wire.Conn)}
+		Database: c.start.database, Application: policy.Printable(c.start.get("application_name"), maxName), Client: remote(c.wire.Conn)}
 	return nil
 }
 

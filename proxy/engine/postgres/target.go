@@ -233,21 +233,21 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 		}
 		c.columns, c.named = columns, false
 	case kind == msgCommandComplete, kind == msgEmptyQuery, kind == msgPortalSuspended && !simple:
-		if err := r.finish(c, m); err != nil {
-			return err
+		return r.complete(h, m)
+	case kind == msgCopyInResponse && c.copies:
+		// Nothing was sent after it, so that the target takes nothing else for data.
+		if r.queue.len() != 1 {
+			return r.targetError("an answer out of its turn")
 		}
-		if !simple {
-			r.queue.pop()
-		}
-	case kind == msgCopyInResponse:
 		r.copyIn = true
-		// The target ignores what a client sends ahead for the end of the pipeline.
-		if !simple && !r.queue.drop(func(a *await) bool { return a.kind == awaitSync }) {
-			return protocolError("a command inside COPY FROM STDIN")
-		}
-	case kind == msgCopyOutResponse:
+	case kind == msgCopyOutResponse && c.copies:
 	case kind == msgCopyDone:
 	case kind == msgReadyForQuery && simple:
+		if !c.done {
+			if err := r.s.Respond(c.permit, c.final()); err != nil {
+				return err
+			}
+		}
 		return r.readyForQuery(h, m)
 	default:
 		return r.targetError("an answer out of its turn")
@@ -255,9 +255,10 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 	return r.out.write(m)
 }
 
-// finish records the end of a command's answer.
-func (r *relay) finish(c *command, m []byte) error {
-	r.current = nil
+// complete handles the end of a statement. A Query may have several; its answer ends with
+// ReadyForQuery.
+func (r *relay) complete(h *await, m []byte) error {
+	c := h.command
 	tag := ""
 	if m[0] == msgCommandComplete {
 		b := body{b: m[headSize:]}
@@ -266,7 +267,20 @@ func (r *relay) finish(c *command, m []byte) error {
 			return r.targetError("a malformed message")
 		}
 	}
-	return r.s.Respond(c.permit, c.final(tag))
+	if c.tag != "" {
+		if err := r.s.Respond(c.permit, c.part()); err != nil {
+			return err
+		}
+	}
+	c.tag = tag
+	if h.kind == awaitExecute {
+		r.current = nil
+		if err := r.s.Respond(c.permit, c.final()); err != nil {
+			return err
+		}
+		r.queue.pop()
+	}
+	return r.out.write(m)
 }
 
 // withheld ends a session in which rows came whose columns are not established.
@@ -350,7 +364,7 @@ func (r *relay) failedCommand(m []byte) error {
 	r.told = true
 	if h.command != nil && !h.command.done {
 		h.command.state, h.command.fault = f.state, f.message
-		if err := r.s.Respond(h.command.permit, h.command.final("")); err != nil {
+		if err := r.s.Respond(h.command.permit, h.command.final()); err != nil {
 			return err
 		}
 		r.current = nil

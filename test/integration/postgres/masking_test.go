@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/test/pgtest"
@@ -98,6 +99,25 @@ func TestG3MaskedValuesStayMasked(t *testing.T) {
 			if _, err := conn.Exec(ctx, q); err == nil {
 				t.Errorf("%s passed", q)
 			}
+		}
+	})
+	t.Run("COPY", func(t *testing.T) {
+		conn := connect(t, g.uri(c, "postgres", ""))
+		n, err := conn.CopyFrom(ctx, pgx.Identifier{"orders"}, []string{"id", "customer_id", "note"}, pgx.CopyFromSlice(1000, func(i int) ([]any, error) { return []any{100 + i, 1, "x"}, nil }))
+		if n != 1000 || err != nil {
+			t.Error(n, err)
+		}
+		if _, err := conn.PgConn().CopyFrom(ctx, strings.NewReader("123-45-6789\t1\tx\n"), "copy orders from stdin"); sqlState(err) != "22P02" || strings.Contains(err.Error(), "123") {
+			t.Errorf("err = %v", err)
+		}
+		out, errs := psql(t, g.uri(c, "postgres", ""), "copy orders (id) to stdout;\ncopy orders from stdin;\n1\t2\tx\n\\.\nselect count(*) from orders;\n")
+		if !strings.HasPrefix(out, "10\n11\n100\n") || !strings.HasSuffix(out, "COPY 1\n1003\n") || errs != "" {
+			t.Errorf("out = %q, stderr = %q", out[max(0, len(out)-100):], errs)
+		}
+		fe := frontend(t, g, c, "postgres")
+		fe.send(parse("", "copy orders from stdin"), bind("", "", 0), execute("", 0), sync(), &pgproto3.CopyData{Data: []byte("3\t1\tx\n")}, &pgproto3.CopyDone{}, sync())
+		if got := fe.untilReady(); got != "ParseComplete BindComplete CopyInResponse Complete(COPY 1) Ready(I)" {
+			t.Errorf("got %s", got)
 		}
 	})
 	before := len(server.Log(t))
