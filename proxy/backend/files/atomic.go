@@ -1,11 +1,14 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeFile writes a file whole: readers see the old content or the new one.
@@ -50,6 +53,22 @@ func readFile(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", filepath.Base(path), limit)
 	}
 	return b, nil
+}
+
+// possess locks a file for this process: two proxies would undo each other's work.
+func possess(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.New("another proxy runs from this folder")
+		}
+		return nil, fmt.Errorf("lock folder: %w", err)
+	}
+	return f, nil
 }
 
 // private makes a folder that only this user can enter.

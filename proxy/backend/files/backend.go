@@ -52,6 +52,7 @@ type Backend struct {
 	serving   serving
 	store     *dir.Store
 	watcher   *fsnotify.Watcher
+	lock      *os.File // held while the process lives
 	ready     chan struct{}
 
 	// mu guards what one load of the folder leaves behind.
@@ -98,6 +99,9 @@ func New(c Config) (*Backend, error) {
 		if err := private(filepath.Join(abs, d)); err != nil {
 			return nil, fmt.Errorf("prepare folder: %w", err)
 		}
+	}
+	if b.lock, err = possess(filepath.Join(abs, ".state", "lock")); err != nil {
+		return nil, err
 	}
 	if b.state, err = loadState(filepath.Join(abs, ".state", "objects.json")); err != nil {
 		return nil, err
