@@ -81,7 +81,7 @@ func (h *hold) pending(request string, expires time.Time) error {
 	r := h.relay
 	if r.pipeline == 0 {
 		// What was permitted before does not wait for this one.
-		if err := r.send(r.wait, false); err != nil {
+		if err := r.send(false); err != nil {
 			return err
 		}
 	}

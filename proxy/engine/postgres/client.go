@@ -22,7 +22,7 @@ const (
 func (r *relay) serveClient(ctx context.Context) error {
 	for {
 		if !r.in.ready() {
-			if err := r.send(ctx, false); err != nil {
+			if err := r.send(false); err != nil {
 				return err
 			}
 		}

@@ -60,7 +60,7 @@ func (q *inquiry) add(b []byte) error {
 
 // inquire waits for an inquiry whose messages were written.
 func (r *relay) inquire(ctx context.Context, q *inquiry) error {
-	if err := r.send(ctx, true); err != nil {
+	if err := r.send(true); err != nil {
 		return err
 	}
 	select {

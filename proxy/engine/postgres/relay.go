@@ -144,7 +144,7 @@ func (r *relay) until(ctx context.Context, f func() bool) error {
 	if r.check(f) {
 		return nil
 	}
-	if err := r.send(ctx, true); err != nil {
+	if err := r.send(true); err != nil {
 		return err
 	}
 	for {
@@ -168,7 +168,7 @@ func (r *relay) check(f func() bool) bool {
 // send writes to the target what was collected for it. If the target is to answer it now,
 // a Flush is added where a pipeline is open. Statements that no command's record holds
 // are recorded first.
-func (r *relay) send(_ context.Context, answer bool) error {
+func (r *relay) send(answer bool) error {
 	for _, st := range r.unrecorded {
 		if st.recorded {
 			continue

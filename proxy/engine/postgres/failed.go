@@ -1,0 +1,76 @@
+package postgres
+
+import "github.com/cardea-dev/cardea/proxy/recording"
+
+// failedCommand handles an ErrorResponse: it is for the answer that is due, and in the
+// extended protocol everything up to the next Sync falls with it.
+func (r *relay) failedCommand(m []byte) error {
+	f := r.failureFrom(m)
+	h := r.queue.head()
+	if h == nil {
+		// The target ends the session on its own account.
+		r.farewell = true
+		return r.tell(f, m, "FATAL")
+	}
+	r.copyIn = false
+	switch {
+	case h.kind == awaitFailure:
+		return r.fall(nil)
+	case h.own != nil:
+		h.own.err = f
+		return r.fall(h.own)
+	}
+	r.told = true
+	if h.command != nil && !h.command.done {
+		h.command.state, h.command.fault = f.state, f.message
+		if err := r.s.Respond(h.command.permit, h.command.final()); err != nil {
+			return err
+		}
+		r.current = nil
+	}
+	switch {
+	case h.statement != nil && h.kind == awaitParse:
+		h.statement.outcome = notMade
+	case h.portal != nil && h.kind == awaitBind:
+		h.portal.outcome = notMade
+	}
+	if err := r.tell(f, m, "ERROR"); err != nil {
+		return err
+	}
+	if h.kind == awaitQuery || h.kind == awaitSync {
+		return nil
+	}
+	return r.fall(nil)
+}
+
+// fall drops the answers up to the next Sync, which the target will not give. The inquiry
+// whose answer failed has its error already.
+func (r *relay) fall(failed *inquiry) error {
+	for h := r.queue.head(); h != nil && h.kind != awaitSync; h = r.queue.head() {
+		switch {
+		case h.command != nil && h.kind == awaitExecute && !h.command.done:
+			h.command.done = true
+			err := r.s.Respond(h.command.permit, &recording.Response{Final: true, Error: "not executed: an earlier message of the pipeline failed"})
+			if err != nil {
+				return err
+			}
+		case h.kind == awaitParse && h.statement != nil:
+			h.statement.outcome = notMade
+		case h.kind == awaitBind && h.portal != nil:
+			h.portal.outcome = notMade
+		case h.own != nil && h.own != failed:
+			h.own.finish(errSkipped)
+		}
+		r.queue.pop()
+	}
+	// Beyond a Sync that the target will read nothing is dropped.
+	r.skipping = r.queue.len() == 0
+	if failed == nil {
+		return nil
+	}
+	// An inquiry with a Sync of its own ends with that.
+	if h := r.queue.head(); h == nil || h.own != failed {
+		failed.finish(nil)
+	}
+	return nil
+}
