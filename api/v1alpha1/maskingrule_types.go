@@ -136,7 +136,7 @@ type RuleStatus struct {
 
 	// targets is how many Targets the rule selects.
 	// +optional
-	Targets int32 `json:"targets,omitempty"`
+	Targets int32 `json:"targets"`
 }
 
 // MaskingRule masks columns in what Targets send back.

@@ -71,11 +71,11 @@ type RecordingStoreStatus struct {
 
 	// bytes is what recordings take now.
 	// +optional
-	Bytes int64 `json:"bytes,omitempty"`
+	Bytes int64 `json:"bytes"`
 
 	// recordings is how many recordings there are.
 	// +optional
-	Recordings int32 `json:"recordings,omitempty"`
+	Recordings int32 `json:"recordings"`
 }
 
 // RecordingStore says where recordings go.

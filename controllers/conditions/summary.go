@@ -1,6 +1,7 @@
 package conditions
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -14,8 +15,10 @@ import (
 // Summary says how Ready and Stalled follow from the conditions that a reconciler owns.
 type Summary struct {
 	// Owned conditions in the order of the steps that set them. Ready is the first that is
-	// not true; if all are, Ready is true with the reason of the last.
+	// not true; if all are, Ready is true with Reason.
 	Owned []string
+	// Reason of Ready when everything owned is true; that of the last one if it is empty.
+	Reason string
 	// Settled are reasons of the last owned condition with which the object is done although
 	// that condition is false: Ready is then true with the reason.
 	Settled []string
@@ -77,7 +80,7 @@ func (s Summary) ready(set Set) {
 			return
 		}
 	}
-	set.True(v1alpha1.ConditionReady, last.Reason, "%s", last.Message)
+	set.True(v1alpha1.ConditionReady, cmp.Or(s.Reason, last.Reason), "%s", last.Message)
 }
 
 func statusFor(reason string) metav1.ConditionStatus {

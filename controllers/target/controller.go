@@ -29,7 +29,7 @@ const (
 
 // summary says how Ready follows. A foreign pod is told of in a condition of its own; an
 // upstream server that cannot be reached is the proxy's to tell.
-var summary = conditions.Summary{Owned: []string{v1alpha1.ConditionAccepted}}
+var summary = conditions.Summary{Owned: []string{v1alpha1.ConditionAccepted}, Reason: v1alpha1.ReasonReady}
 
 // Reconciler keeps the conditions of Targets, all but UpstreamReachable, which is the
 // proxy's.

@@ -83,6 +83,7 @@ func (s *Spool) shipped(ctx context.Context, t *tape, err error) {
 	t.hurried = false
 	whole = t.progress.Done
 	more := t.closed || t.offset-t.progress.Offset >= s.c.Limits.ShipBytes
+	resting := t.open == 0 && t.offset > t.progress.Offset
 	if err != nil && ctx.Err() == nil && errors.Is(err, ErrConflict) {
 		_ = t.fail(err)
 	}
@@ -92,7 +93,7 @@ func (s *Spool) shipped(ctx context.Context, t *tape, err error) {
 		return
 	}
 	s.mu.Lock()
-	t.busy = false
+	t.busy, t.regular = false, time.Time{}
 	now := s.c.Clock.Now()
 	switch {
 	case err != nil:
@@ -103,6 +104,8 @@ func (s *Spool) shipped(ctx context.Context, t *tape, err error) {
 		t.due = now.Add(t.backoff)
 	case more:
 		t.backoff, t.due = 0, now
+	case resting:
+		t.backoff, t.due = 0, now.Add(s.c.Limits.FirstInterval)
 	default:
 		t.backoff = 0
 		t.interval = min(2*t.interval, s.c.Limits.MaxInterval)
@@ -124,6 +127,25 @@ func (s *Spool) request(t *tape) {
 	}
 	s.mu.Unlock()
 	s.kick()
+}
+
+// rest makes a tape due soon, since its last connection ended. t.mu may be held.
+func (s *Spool) rest(t *tape) {
+	s.mu.Lock()
+	if soon := s.c.Clock.Now().Add(s.c.Limits.FirstInterval); t.backoff == 0 && soon.Before(t.due) {
+		t.regular, t.due = t.due, soon
+	}
+	s.mu.Unlock()
+	s.kick()
+}
+
+// resume takes back what rest did, unless it was shipped meanwhile. t.mu may be held.
+func (s *Spool) resume(t *tape) {
+	s.mu.Lock()
+	if !t.regular.IsZero() {
+		t.due, t.regular = t.regular, time.Time{}
+	}
+	s.mu.Unlock()
 }
 
 // makeRoom makes every tape due.

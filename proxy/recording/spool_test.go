@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,6 +130,24 @@ func (f *fixture) open(session string) recording.Recorder {
 	return r
 }
 
+// A session whose connection ended is looked at: what it did is in the store soon, although
+// its session lives on and would be shipped much later.
+func TestSpoolShipsWhenConnectionsEnd(t *testing.T) {
+	f := newFixture(t, options{limits: recording.Limits{FirstInterval: 50 * time.Millisecond, MaxInterval: time.Hour}})
+	r := f.open("s")
+	f.await("s", "1 Open")
+	for i := range 12 { // the regular interval is minutes now
+		connected := &recording.Event{Kind: recording.KindConnected, Connection: uint32(i + 1), Connected: &recording.Connected{Engine: "postgres"}}
+		disconnected := &recording.Event{Kind: recording.KindDisconnected, Connection: uint32(i + 1), Disconnected: &recording.Disconnected{Reason: "ClientClosed"}}
+		for _, e := range []*recording.Event{connected, command(i+1, "select 1"), disconnected} {
+			if err := r.Record(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.await("s", fmt.Sprintf("%d Open", i+2))
+	}
+}
+
 func command(id int, text string) *recording.Event {
 	return &recording.Event{Kind: recording.KindCommand, Command: &recording.Command{ID: uint64(id), Text: text, Decision: "Allowed"}}
 }
@@ -138,6 +157,25 @@ func (f *fixture) record(r recording.Recorder, n int, text string) {
 	for i := range n {
 		if err := r.Record(command(i+1, text)); err != nil {
 			f.t.Fatal(err)
+		}
+	}
+}
+
+// await waits until progress of a session was reported as want.
+func (f *fixture) await(session, want string) {
+	f.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		f.mu.Lock()
+		got := slices.Clone(f.progress[session])
+		f.mu.Unlock()
+		if slices.Contains(got, want) {
+			return
+		}
+		select {
+		case <-deadline:
+			f.t.Fatalf("progress of %s is %v, want %q", session, got, want)
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

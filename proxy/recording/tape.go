@@ -33,9 +33,10 @@ type tape struct {
 	spool   *Spool
 	started Started
 	// busy says that a shipper has the tape; due and the rest when it wants one.
-	// All four are guarded by spool.mu.
+	// All of them are guarded by spool.mu.
 	busy     bool
 	due      time.Time
+	regular  time.Time // what due was before the last connection ended; zero while one is open
 	interval time.Duration
 	backoff  time.Duration // zero unless the last attempt failed
 
@@ -56,6 +57,7 @@ type tape struct {
 	reason   string
 	sealed   bool // Ended is in the spool
 	hurried  bool // was reported to the shipper ahead of time
+	open     int  // connections
 }
 
 // Record implements Recorder: one write to the spool before it returns.
@@ -97,7 +99,11 @@ func (t *tape) record(e *Event) error {
 			return t.fail(fmt.Errorf("record event: its %d bytes are more than an event may have", n))
 		}
 		if t.fits(n) {
-			return t.write(line, e.Time)
+			if err := t.write(line, e.Time); err != nil {
+				return err
+			}
+			t.follow(e.Kind)
+			return nil
 		}
 		if deadline == nil {
 			timer := t.spool.c.Clock.NewTimer(t.spool.c.Limits.Stall)
@@ -178,6 +184,21 @@ func (t *tape) write(line []byte, at time.Time) error {
 		t.spool.request(t)
 	}
 	return nil
+}
+
+// follow has a session without connections shipped soon, so that whoever looks at what just
+// happened finds it. A client that connects again at once does not make it more often.
+func (t *tape) follow(k EventKind) {
+	switch k {
+	case KindConnected:
+		if t.open++; t.open == 1 {
+			t.spool.resume(t)
+		}
+	case KindDisconnected:
+		if t.open--; t.open == 0 {
+			t.spool.rest(t)
+		}
+	}
 }
 
 // fail makes err final.

@@ -32,7 +32,7 @@ var _ = Describe("A Target", func() {
 		expectTarget(target, ready, metav1.ConditionFalse, v1alpha1.ReasonConsentMissing)
 		Expect(k8s.Patch(ctx, p.login(""), client.RawPatch("application/merge-patch+json",
 			[]byte(`{"metadata":{"labels":{"access.cardea.dev/target":"orders-db"}}}`)))).To(Succeed())
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		expectTarget(target, v1alpha1.ConditionGateClean, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		Expect(target.Status.ObservedGeneration).To(Equal(target.Generation))
 	})
@@ -64,7 +64,7 @@ var _ = Describe("A Target", func() {
 		Expect(err).NotTo(HaveOccurred())
 		cm.Data["ca.crt"] = string(keys.Bundle())
 		Expect(k8s.Update(ctx, cm)).To(Succeed())
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	})
 
 	It("reads no Secret for its authorities without consent", func() {
@@ -85,7 +85,7 @@ var _ = Describe("A Target", func() {
 		selector := metav1.LabelSelector{MatchLabels: map[string]string{"place": p.gate}}
 		rule := wrappers.MakeMaskingRule(p.gate, "pii", selector)
 		Expect(k8s.Create(ctx, rule)).To(Succeed())
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		Eventually(func(g Gomega) {
 			checkCondition(g, get(g, rule).Status.Conditions, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 			g.Expect(rule.Status.Targets).To(BeEquivalentTo(1))
@@ -99,13 +99,13 @@ var _ = Describe("A Target", func() {
 		}).Should(Succeed())
 		expectTarget(target, ready, metav1.ConditionFalse, v1alpha1.ReasonRuleInvalid)
 		Expect(k8s.Delete(ctx, bad)).To(Succeed())
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	})
 
 	It("tells what the proxy found without touching it", func() {
 		p := newPlace().withTarget()
 		target := wrappers.MakeTarget(p.gate, "orders-db").Obj()
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		report := func(status, reason, message string) {
 			patch := `{"apiVersion":"access.cardea.dev/v1alpha1","kind":"Target","status":{"conditions":[{"type":"UpstreamReachable","status":"` +
 				status + `","reason":"` + reason + `","message":"` + message + `","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`
@@ -121,7 +121,7 @@ var _ = Describe("A Target", func() {
 			}
 		}
 		report("True", v1alpha1.ReasonReachable, "")
-		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, ready, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	})
 
 	It("tells of pods in its namespace that are not the proxy's, whatever their labels", func() {
