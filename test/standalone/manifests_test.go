@@ -77,3 +77,18 @@ func TestConsent(t *testing.T) {
 		})
 	}
 }
+
+// Two proxies do not share a folder.
+func TestSecondProxy(t *testing.T) {
+	g := newGate(t, database(t)).start()
+	before := g.credential("uri")
+	second := &gate{t: t, dir: g.dir, db: g.db, port: freePort(t), metrics: freePort(t)}
+	second.run()
+	<-second.exited
+	if second.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(second.output.String(), "another proxy runs from this folder") {
+		t.Errorf("the second one says:\n%s", second.output.String())
+	}
+	if g.credential("uri") != before {
+		t.Error("the second one changed the credential")
+	}
+}
