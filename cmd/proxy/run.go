@@ -46,7 +46,7 @@ type source struct {
 func run(ctx context.Context, o *options) error {
 	log := logger(o)
 	ctx = logr.NewContext(ctx, log)
-	src, err := open(o, log)
+	src, err := open(ctx, o, log)
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,10 @@ func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *re
 
 // cause is why serving ended, nil if that was wanted.
 func cause(ctx, serving context.Context) error {
-	if ctx.Err() != nil {
-		return nil
+	if why := context.Cause(serving); ctx.Err() == nil {
+		return why
 	}
-	return context.Cause(serving)
+	return nil
 }
 
 func ready(o *options, src *source) string {
@@ -131,7 +131,7 @@ func ready(o *options, src *source) string {
 }
 
 // open opens the backend.
-func open(o *options, log logr.Logger) (*source, error) {
+func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 	if o.manifests == "" {
 		return openCluster(o, log)
 	}
@@ -139,7 +139,7 @@ func open(o *options, log logr.Logger) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := files.New(files.Config{Dir: dir, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
+	b, err := files.New(ctx, files.Config{Dir: dir, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
 	if err != nil {
 		return nil, err
 	}

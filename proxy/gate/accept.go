@@ -57,7 +57,7 @@ func (g *Gate) welcome(ctx context.Context, l Listener, c net.Conn) {
 	defer leave()
 
 	signing, done := context.WithTimeout(ctx, g.c.Limits.Handshake)
-	_ = c.SetDeadline(time.Now().Add(g.c.Limits.Handshake)) //nolint:forbidigo // the kernel's clock, not the logic's
+	_ = c.SetDeadline(time.Now().Add(g.c.Limits.Handshake))
 	conn, err := l.Engine.Handshake(signing, c)
 	timedOut := signing.Err() != nil
 	done()

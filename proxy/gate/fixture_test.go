@@ -252,7 +252,7 @@ func (f *fixture) advance(done func() bool) {
 			f.t.Fatal("it does not happen")
 		}
 		f.clock.Step(50 * time.Millisecond)
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -295,4 +295,3 @@ func (c *client) expect(want string) string {
 	}
 	return got
 }
-

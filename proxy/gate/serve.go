@@ -100,6 +100,6 @@ func (g *Gate) refuse(ctx context.Context, conn engine.Conn, c net.Conn, why err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.c.Limits.Farewell)
 	defer cancel()
-	_ = c.SetDeadline(time.Now().Add(g.c.Limits.Farewell)) //nolint:forbidigo // the kernel's clock, not the logic's
+	_ = c.SetDeadline(time.Now().Add(g.c.Limits.Farewell))
 	conn.Deny(ctx, why)
 }

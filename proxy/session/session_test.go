@@ -270,7 +270,8 @@ func TestRedaction(t *testing.T) {
 			for _, e := range b.tape.events {
 				var shown []string
 				if e.Command != nil {
-					shown = append(e.Command.Parameters, e.Command.Text, e.Command.Digest)
+					shown = append(shown, e.Command.Parameters...)
+					shown = append(shown, e.Command.Text, e.Command.Digest)
 				}
 				if e.Held != nil {
 					shown = append(shown, e.Held.Text)

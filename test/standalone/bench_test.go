@@ -3,6 +3,7 @@ package standalone
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -130,13 +131,13 @@ func (g *gate) read(name string) string {
 }
 
 // edit replaces text in a file of the folder.
-func (g *gate) edit(name, old, new string) {
+func (g *gate) edit(name, from, to string) {
 	g.t.Helper()
 	s := g.read(name)
-	if !strings.Contains(s, old) {
-		g.t.Fatalf("%s does not hold %q:\n%s", name, old, s)
+	if !strings.Contains(s, from) {
+		g.t.Fatalf("%s does not hold %q:\n%s", name, from, s)
 	}
-	g.write(name, strings.Replace(s, old, new, 1))
+	g.write(name, strings.Replace(s, from, to, 1))
 }
 
 // start starts the proxy and waits until it is ready.
@@ -199,7 +200,7 @@ func (g *gate) eventually(what string, f func() bool) {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("not within %s: %s\n%s", patience, what, g.output.String())
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
 
@@ -229,7 +230,7 @@ func (g *gate) psql(uri string, statements ...string) (string, int) {
 		g.t.Fatalf("psql does not end: %s", out)
 	}
 	if err != nil {
-		if _, ok := err.(*exec.ExitError); !ok {
+		if exit := new(exec.ExitError); !errors.As(err, &exit) {
 			g.t.Fatal(err)
 		}
 		return string(out), 1
@@ -278,7 +279,7 @@ func (p *terminal) expect(want string) {
 		if time.Now().After(deadline) {
 			p.g.t.Fatalf("psql does not say %q but:\n%s", want, p.output.String())
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 }
 

@@ -55,9 +55,9 @@ func TestG9SilentClientsDelayNobody(t *testing.T) {
 		case 1:
 			fmt.Fprint(c, "GET / HTTP/1.1\r\n\r\n")
 		case 2:
-			c.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}) // an SSLRequest, and then nothing
+			_, _ = c.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}) // an SSLRequest, and then nothing
 		case 3:
-			c.Write([]byte{0xff, 0xff, 0xff, 0xff})
+			_, _ = c.Write([]byte{0xff, 0xff, 0xff, 0xff})
 		}
 	}
 	began := time.Now()

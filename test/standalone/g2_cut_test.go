@@ -110,7 +110,7 @@ func TestG2LiveSessionsEnd(t *testing.T) {
 		"grant's subject edited": {func(g *gate) {
 			g.edit("70-grant.yaml", "namespace: shop, name: report-agent}", "namespace: shop, name: other}")
 		}, "CDA-100"},
-		"proxy stopped": {func(g *gate) { g.cmd.Process.Signal(syscall.SIGTERM) }, "CDA-1014"},
+		"proxy stopped": {func(g *gate) { _ = g.cmd.Process.Signal(syscall.SIGTERM) }, "CDA-1014"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGate(t, db).start()

@@ -82,7 +82,7 @@ func TestG5ClientGone(t *testing.T) {
 	g := newGate(t, database(t)).start()
 	psql := g.open(g.uri())
 	request := g.hold(psql)
-	psql.cmd.Process.Kill()
+	_ = psql.cmd.Process.Kill()
 	<-psql.exited
 	g.eventually("the request is withdrawn", func() bool { return strings.Contains(g.read(request), "withdrawnAt") })
 	g.approve(request, "dana", "dba")

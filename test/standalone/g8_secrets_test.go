@@ -42,7 +42,7 @@ func TestG8NothingSecretAtRest(t *testing.T) {
 	live := g.files(".credentials", "10-login.yaml")
 	password := g.credential("password")
 	privateKey := strings.Split(g.credential("tls.key"), "\n")[1]
-	psql.cmd.Process.Kill()
+	_ = psql.cmd.Process.Kill()
 	g.signal(syscall.SIGTERM)
 	planted := map[string]string{
 		"the upstream password":   upstreamPassword,

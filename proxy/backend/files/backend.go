@@ -78,7 +78,7 @@ type Backend struct {
 var _ backend.Backend = (*Backend)(nil)
 
 // New reads the folder. The error is a sentence for each manifest that is wrong.
-func New(c Config) (*Backend, error) {
+func New(ctx context.Context, c Config) (*Backend, error) {
 	abs, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func New(c Config) (*Backend, error) {
 			return nil, fmt.Errorf("watch folder: %w", err)
 		}
 	}
-	if err := b.load(true); err != nil {
+	if err := b.load(ctx, true); err != nil {
 		_ = b.watcher.Close()
 		return nil, err
 	}
@@ -138,11 +138,11 @@ func New(c Config) (*Backend, error) {
 
 // load reads the folder and publishes what it says. The first time, every wrong manifest is
 // an error.
-func (b *Backend) load(first bool) error {
+func (b *Backend) load(ctx context.Context, first bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	began := b.c.Clock.Now()
-	docs, err := b.sources()
+	docs, err := b.sources(ctx)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (b *Backend) Run(ctx context.Context) error {
 		if b.sessions.look() {
 			b.markDirty()
 		}
-		if err := b.load(false); err != nil {
+		if err := b.load(ctx, false); err != nil {
 			b.c.Log.Error(err, "Cannot read the folder")
 		}
 		b.changes.announce()

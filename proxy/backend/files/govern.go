@@ -112,7 +112,7 @@ func times(g *v1alpha1.AccessGrant, approved time.Time) (starts, expires time.Ti
 func (w *world) login(t *v1alpha1.Target) (session.Login, error) {
 	name := t.Spec.Postgres.Login.SecretRef.Name
 	s := w.secrets[name]
-	problem := ""
+	var problem string
 	switch {
 	case s == nil:
 		problem = "is not in the folder"

@@ -97,7 +97,7 @@ func setState(r *v1alpha1.ApprovalRequest) {
 }
 
 // Create implements approval.Requests.
-func (b *Backend) Create(_ context.Context, r *v1alpha1.ApprovalRequest) (*v1alpha1.ApprovalRequest, error) {
+func (b *Backend) Create(ctx context.Context, r *v1alpha1.ApprovalRequest) (*v1alpha1.ApprovalRequest, error) {
 	q := &b.requests
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,7 +123,7 @@ func (b *Backend) Create(_ context.Context, r *v1alpha1.ApprovalRequest) (*v1alp
 		return nil, fmt.Errorf("create ApprovalRequest: %w", err)
 	}
 	q.b.c.Log.Info("A command awaits approval: edit the file's status", "ApprovalRequest", stored.Name, "file", q.path(stored.Name))
-	return q.get(stored.Name)
+	return q.get(ctx, stored.Name)
 }
 
 // prune forgets old requests. The caller holds the lock.
@@ -148,14 +148,14 @@ func (q *requests) prune(now time.Time) {
 }
 
 // Get implements approval.Requests.
-func (b *Backend) Get(_ context.Context, name string) (*v1alpha1.ApprovalRequest, error) {
+func (b *Backend) Get(ctx context.Context, name string) (*v1alpha1.ApprovalRequest, error) {
 	b.requests.mu.Lock()
 	defer b.requests.mu.Unlock()
-	return b.requests.get(name)
+	return b.requests.get(ctx, name)
 }
 
 // get returns a request with the decisions of its file. The caller holds the lock.
-func (q *requests) get(name string) (*v1alpha1.ApprovalRequest, error) {
+func (q *requests) get(ctx context.Context, name string) (*v1alpha1.ApprovalRequest, error) {
 	asked := q.asked[name]
 	if asked == nil {
 		return nil, apierrors.NewNotFound(requestResource, name)
@@ -169,7 +169,7 @@ func (q *requests) get(name string) (*v1alpha1.ApprovalRequest, error) {
 	}
 	r := asked.DeepCopy()
 	edited := new(v1alpha1.ApprovalRequest)
-	if err := q.b.decoder.Validate(content, edited, asked); err != nil {
+	if err := q.b.decoder.Validate(ctx, content, edited, asked); err != nil {
 		if q.said[name] != err.Error() {
 			q.said[name] = err.Error()
 			q.b.c.Log.Error(nil, "ApprovalRequest "+name+" was edited wrongly and counts as undecided: "+err.Error())
@@ -187,7 +187,7 @@ func (q *requests) get(name string) (*v1alpha1.ApprovalRequest, error) {
 }
 
 // List implements approval.Requests.
-func (b *Backend) List(_ context.Context, grantUID string) ([]*v1alpha1.ApprovalRequest, error) {
+func (b *Backend) List(ctx context.Context, grantUID string) ([]*v1alpha1.ApprovalRequest, error) {
 	q := &b.requests
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -196,7 +196,7 @@ func (b *Backend) List(_ context.Context, grantUID string) ([]*v1alpha1.Approval
 		if string(r.Spec.GrantRef.UID) != grantUID {
 			continue
 		}
-		r, err := q.get(name)
+		r, err := q.get(ctx, name)
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -209,11 +209,11 @@ func (b *Backend) List(_ context.Context, grantUID string) ([]*v1alpha1.Approval
 }
 
 // UpdateStatus implements approval.Requests.
-func (b *Backend) UpdateStatus(_ context.Context, r *v1alpha1.ApprovalRequest) error {
+func (b *Backend) UpdateStatus(ctx context.Context, r *v1alpha1.ApprovalRequest) error {
 	q := &b.requests
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	current, err := q.get(r.Name)
+	current, err := q.get(ctx, r.Name)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type parsed struct {
 
 // sources returns the manifests of the folder. An error means that the folder itself could
 // not be read; a file that cannot is one wrong document.
-func (b *Backend) sources() ([]manifest.Document, error) {
+func (b *Backend) sources(ctx context.Context) ([]manifest.Document, error) {
 	entries, err := os.ReadDir(b.c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("read manifests: %w", err)
@@ -63,7 +64,7 @@ func (b *Backend) sources() ([]manifest.Document, error) {
 			docs = append(docs, manifest.Document{File: name, Index: 1, Err: err})
 			continue
 		}
-		docs = append(docs, b.decode(name, content)...)
+		docs = append(docs, b.decode(ctx, name, content)...)
 	}
 	for name := range b.parsed {
 		if !seen[name] {
@@ -75,14 +76,14 @@ func (b *Backend) sources() ([]manifest.Document, error) {
 }
 
 // decode decodes a file, unless it is the one it was and was right then.
-func (b *Backend) decode(name string, content []byte) []manifest.Document {
+func (b *Backend) decode(ctx context.Context, name string, content []byte) []manifest.Document {
 	sum := sha256.Sum256(content)
 	if p, ok := b.parsed[name]; ok && p.sum == sum {
 		return p.docs
 	}
 	delete(b.parsed, name)
 	b.dirty = true
-	docs := b.decoder.Decode(name, content, b.state.previous)
+	docs := b.decoder.Decode(ctx, name, content, b.state.previous)
 	for i := range docs {
 		if docs[i].Err != nil {
 			return docs

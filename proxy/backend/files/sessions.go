@@ -27,7 +27,6 @@ type sessions struct {
 
 	mu     sync.Mutex
 	live   map[string]bool // not ended
-	ended  bool            // one more ended since the last prune
 	edited map[string]bool // names whose files changed
 	shut   map[string]bool // Terminated
 }
@@ -78,29 +77,35 @@ func (s *sessions) read(path string) (*v1alpha1.Session, error) {
 	return o, nil
 }
 
-// mergeStatus returns old with what is set in new.
-func mergeStatus(old, new v1alpha1.SessionStatus) v1alpha1.SessionStatus {
-	if new.Conditions == nil {
-		new.Conditions = old.Conditions
+// mergeStatus returns before with what is set in set.
+func mergeStatus(before, set v1alpha1.SessionStatus) v1alpha1.SessionStatus {
+	if set.Conditions == nil {
+		set.Conditions = before.Conditions
 	}
-	if new.EndedAt == nil {
-		new.EndedAt = old.EndedAt
+	if set.EndedAt == nil {
+		set.EndedAt = before.EndedAt
 	}
-	if new.EndReason == "" {
-		new.EndReason = old.EndReason
+	if set.EndReason == "" {
+		set.EndReason = before.EndReason
 	}
-	for _, p := range []struct{ new, old *int64 }{
-		{&new.Connections, &old.Connections}, {&new.Commands.Forwarded, &old.Commands.Forwarded},
-		{&new.Commands.Denied, &old.Commands.Denied}, {&new.Commands.Held, &old.Commands.Held},
+	for _, p := range []struct{ set, before *int64 }{
+		{&set.Connections, &before.Connections}, {&set.Commands.Forwarded, &before.Commands.Forwarded},
+		{&set.Commands.Denied, &before.Commands.Denied}, {&set.Commands.Held, &before.Commands.Held},
 	} {
-		if *p.new == 0 {
-			*p.new = *p.old
+		if *p.set == 0 {
+			*p.set = *p.before
 		}
 	}
-	if new.Recording.Segments == 0 {
-		new.Recording.Segments, new.Recording.Digest = old.Recording.Segments, old.Recording.Digest
+	if set.Recording.Segments == 0 {
+		set.Recording.Segments, set.Recording.Digest = before.Recording.Segments, before.Recording.Digest
 	}
-	return new
+	if set.Recording.State == "" {
+		set.Recording.State = before.Recording.State
+	}
+	if set.Recording.Store == "" {
+		set.Recording.Store = before.Recording.Store
+	}
+	return set
 }
 
 // prune removes the oldest ended Sessions. The caller holds the lock.

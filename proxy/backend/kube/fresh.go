@@ -100,7 +100,8 @@ func (b *Backend) proofOf(ctx context.Context, s *source) error {
 func (b *Backend) listWhole(ctx context.Context, s *source) (versions, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	vs, at, same := versions{}, "", true
+	vs, same := versions{}, true
+	var at string
 	for token := ""; ; {
 		page, err := b.dynamic.Resource(s.resource).Namespace(s.namespace).List(ctx, metav1.ListOptions{Limit: pageSize, Continue: token})
 		if err != nil {
@@ -129,7 +130,8 @@ func (b *Backend) listWhole(ctx context.Context, s *source) (versions, string, e
 func listVersions(ctx context.Context, r metadata.ResourceInterface) (versions, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	vs, at := versions{}, ""
+	vs := versions{}
+	var at string
 	for token := ""; ; {
 		page, err := r.List(ctx, metav1.ListOptions{Limit: pageSize, Continue: token})
 		if err != nil {

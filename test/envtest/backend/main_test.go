@@ -186,7 +186,7 @@ func eventually(t *testing.T, what string, f func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %v", what, err)
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 }
 
@@ -245,7 +245,7 @@ func admitted(b *kube.Backend, g *v1alpha1.AccessGrant) error {
 func refusedWith(b *kube.Backend, g *v1alpha1.AccessGrant, code policy.Code, says string) error {
 	err := admitted(b, g)
 	if r := new(policy.Refusal); !errors.As(err, &r) || r.Code != code || !strings.Contains(r.Message, says) {
-		return fmt.Errorf("the answer is %v, want %s that says %q", err, code, says)
+		return fmt.Errorf("the answer is %w, want %s that says %q", err, code, says)
 	}
 	return nil
 }

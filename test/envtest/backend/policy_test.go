@@ -109,7 +109,7 @@ func TestUnknownFieldShuts(t *testing.T) {
 					return err
 				}
 				if _, found, _ := unstructured.NestedString(rule.Object, "spec", "fromTheFuture"); !found {
-					return fmt.Errorf("it was pruned: %v", admin.Delete(t.Context(), rule))
+					return fmt.Errorf("it was pruned: %w", admin.Delete(t.Context(), rule))
 				}
 				return nil
 			})

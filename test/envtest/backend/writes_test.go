@@ -37,7 +37,7 @@ func TestLogin(t *testing.T) {
 			if want != "" && err != nil && strings.Contains(err.Error(), want) {
 				return nil
 			}
-			return fmt.Errorf("%v, want %q", err, want)
+			return fmt.Errorf("%w, want %q", err, want)
 		})
 	}
 	expect("missing")

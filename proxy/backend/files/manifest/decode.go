@@ -3,6 +3,7 @@ package manifest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ type Previous func(kind, namespace, name string) Object
 
 // Decode decodes every document of a file. Errors are in the documents: one wrong
 // document says nothing about the others.
-func (d *Decoder) Decode(file string, content []byte, previous Previous) []Document {
+func (d *Decoder) Decode(ctx context.Context, file string, content []byte, previous Previous) []Document {
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
 	var docs []Document
 	for i := 1; ; i++ {
@@ -92,7 +93,7 @@ func (d *Decoder) Decode(file string, content []byte, previous Previous) []Docum
 		if empty(raw) {
 			continue
 		}
-		d.decode(&doc, raw, previous)
+		d.decode(ctx, &doc, raw, previous)
 		docs = append(docs, doc)
 	}
 }
@@ -107,7 +108,7 @@ func empty(raw []byte) bool {
 	return true
 }
 
-func (d *Decoder) decode(doc *Document, raw []byte, previous Previous) {
+func (d *Decoder) decode(ctx context.Context, doc *Document, raw []byte, previous Previous) {
 	asJSON, err := yaml.YAMLToJSONStrict(raw)
 	if err != nil {
 		doc.Err = errors.New(brief(err))
@@ -129,7 +130,7 @@ func (d *Decoder) decode(doc *Document, raw []byte, previous Previous) {
 	case head.Kind == "" || head.APIVersion == "":
 		doc.Err = errors.New("apiVersion and kind are required")
 	case head.APIVersion == v1alpha1.GroupVersion.String():
-		doc.Err = d.custom(doc, asJSON, previous)
+		doc.Err = d.custom(ctx, doc, asJSON, previous)
 	case head.APIVersion == "v1" && (head.Kind == "Secret" || head.Kind == "ConfigMap"):
 		doc.Err = d.core(doc, asJSON)
 	default:
@@ -138,7 +139,7 @@ func (d *Decoder) decode(doc *Document, raw []byte, previous Previous) {
 }
 
 // custom decodes an object of the product's group.
-func (d *Decoder) custom(doc *Document, asJSON []byte, previous Previous) error {
+func (d *Decoder) custom(ctx context.Context, doc *Document, asJSON []byte, previous Previous) error {
 	k, typed := d.kinds[doc.Kind], NewObject(doc.Kind)
 	if k == nil || typed == nil {
 		return fmt.Errorf("there is no kind %q in %s", doc.Kind, v1alpha1.GroupVersion)
@@ -164,7 +165,7 @@ func (d *Decoder) custom(doc *Document, asJSON []byte, previous Previous) error 
 			}
 		}
 	}
-	if errs := k.admit(obj, old); len(errs) > 0 {
+	if errs := k.admit(ctx, obj, old); len(errs) > 0 {
 		return sentence(errs)
 	}
 	typed = NewObject(doc.Kind)
@@ -176,7 +177,7 @@ func (d *Decoder) custom(doc *Document, asJSON []byte, previous Previous) error 
 }
 
 // Validate validates a whole object, its status included, that replaces old.
-func (d *Decoder) Validate(content []byte, into, old Object) error {
+func (d *Decoder) Validate(ctx context.Context, content []byte, into, old Object) error {
 	asJSON, err := yaml.YAMLToJSONStrict(content)
 	if err != nil {
 		return errors.New(brief(err))
@@ -196,7 +197,7 @@ func (d *Decoder) Validate(content []byte, into, old Object) error {
 	if err != nil {
 		return err
 	}
-	if errs := k.admit(obj, before); len(errs) > 0 {
+	if errs := k.admit(ctx, obj, before); len(errs) > 0 {
 		return sentence(errs)
 	}
 	return nil

@@ -28,7 +28,7 @@ func decoder(t *testing.T) *Decoder {
 }
 
 func TestDefaults(t *testing.T) {
-	docs := decoder(t).Decode("grant.yaml", []byte(grant), nil)
+	docs := decoder(t).Decode(t.Context(), "grant.yaml", []byte(grant), nil)
 	if len(docs) != 1 || docs[0].Err != nil {
 		t.Fatalf("docs = %+v", docs)
 	}
@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	replace := func(old, new string) string { return strings.Replace(grant, old, new, 1) }
+	replace := func(from, to string) string { return strings.Replace(grant, from, to, 1) }
 	for name, tc := range map[string]struct{ in, want string }{
 		"unknown field":         {replace("reason:", "raeson: x\n  reason:"), `unknown field "spec.raeson"`},
 		"field in other case":   {replace("targetRef:", "TargetRef:"), `unknown field "spec.TargetRef"`},
@@ -56,11 +56,11 @@ func TestRefusals(t *testing.T) {
 		"no kind":               {replace("kind: AccessGrant\n", ""), "apiVersion and kind are required"},
 		"not YAML":              {"a: [", "yaml"},
 		"not an object":         {"- a", "not a Kubernetes object"},
-		"unknown metadata":      {replace("{name: report-agent,", "{nmae: x, name: report-agent,"), `unknown field "metadata.nmae"`},
+		"unknown metadata":      {replace("{name: report-agent,", "{nickname: x, name: report-agent,"), `unknown field "metadata.nickname"`},
 		"Secret of wrong shape": {"apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: b}\ndata: [planted-value]", "wrong type"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			docs := decoder(t).Decode("f.yaml", []byte(tc.in), nil)
+			docs := decoder(t).Decode(t.Context(), "f.yaml", []byte(tc.in), nil)
 			if len(docs) != 1 || docs[0].Err == nil || !strings.Contains(docs[0].Err.Error(), tc.want) {
 				t.Fatalf("docs = %+v, want an error with %q", docs, tc.want)
 			}
@@ -76,8 +76,8 @@ func TestRefusals(t *testing.T) {
 
 func TestTransitions(t *testing.T) {
 	d := decoder(t)
-	old := d.Decode("f.yaml", []byte(strings.Replace(grant, "reason:", "desiredState: Revoked\n  reason:", 1)), nil)[0].Object
-	again := d.Decode("f.yaml", []byte(grant), func(kind, namespace, name string) Object { return old })
+	old := d.Decode(t.Context(), "f.yaml", []byte(strings.Replace(grant, "reason:", "desiredState: Revoked\n  reason:", 1)), nil)[0].Object
+	again := d.Decode(t.Context(), "f.yaml", []byte(grant), func(kind, namespace, name string) Object { return old })
 	if again[0].Err == nil || !strings.Contains(again[0].Err.Error(), "a revoked grant stays revoked") {
 		t.Errorf("err = %v, want that a revoked grant stays revoked", again[0].Err)
 	}
@@ -85,7 +85,7 @@ func TestTransitions(t *testing.T) {
 
 func TestDocuments(t *testing.T) {
 	in := "# a comment\n---\n" + grant + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {password: x}\n"
-	docs := decoder(t).Decode("f.yaml", []byte(in), nil)
+	docs := decoder(t).Decode(t.Context(), "f.yaml", []byte(in), nil)
 	if len(docs) != 3 {
 		t.Fatalf("%d documents, want 3: %+v", len(docs), docs)
 	}
@@ -102,7 +102,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(grant))
 	f.Add([]byte("---\n---\n{}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		for _, doc := range d.Decode("f.yaml", in, nil) {
+		for _, doc := range d.Decode(t.Context(), "f.yaml", in, nil) {
 			if (doc.Object != nil) == (doc.Err != nil || doc.Ignored) {
 				t.Errorf("%+v: exactly one of object, error and ignored must be set", doc)
 			}

@@ -84,7 +84,7 @@ func loadKind(b []byte, version string) (string, *kind, error) {
 
 // admit puts the defaults into obj and validates it; old is the object it replaces, nil for
 // a new one.
-func (k *kind) admit(obj, old map[string]any) field.ErrorList {
+func (k *kind) admit(ctx context.Context, obj, old map[string]any) field.ErrorList {
 	defaulting.PruneNonNullableNullsWithoutDefaults(obj, k.structural)
 	defaulting.Default(obj, k.structural)
 	var errs field.ErrorList
@@ -102,6 +102,6 @@ func (k *kind) admit(obj, old map[string]any) field.ErrorList {
 	if old != nil {
 		before = old
 	}
-	ruleErrs, _ := k.cel.Validate(context.Background(), nil, k.structural, obj, before, celconfig.RuntimeCELCostBudget)
+	ruleErrs, _ := k.cel.Validate(ctx, nil, k.structural, obj, before, celconfig.RuntimeCELCostBudget)
 	return ruleErrs
 }
