@@ -156,7 +156,7 @@ func TestApprovalRequests(t *testing.T) {
 	eventually(t, "it is listed", func() error {
 		found, err := b.List(t.Context(), string(r.Spec.GrantRef.UID))
 		if err != nil || len(found) != 1 {
-			return fmt.Errorf("%d found, %v", len(found), err)
+			return fmt.Errorf("%d found, %w", len(found), err)
 		}
 		return nil
 	})
