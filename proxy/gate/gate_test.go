@@ -131,6 +131,25 @@ func TestSharing(t *testing.T) {
 	})
 }
 
+// A session that waits for another connection ends with the grant, although its time is not over.
+func TestSharingEndsWithTheGrant(t *testing.T) {
+	f := newFixture(t, nil)
+	c := f.connect("one")
+	name := strings.TrimPrefix(c.expect("in one-"), "in ")
+	c.Close()
+	f.advance(func() bool {
+		f.gate.shared.mu.Lock()
+		defer f.gate.shared.mu.Unlock()
+		return f.gate.shared.idling == 1
+	})
+	f.world.change(func(in *policy.Input) { in.Grants = in.Grants[1:] })
+	began := f.clock.Now()
+	f.advance(func() bool { s := f.world.session(name); return s != nil && s.Status.EndReason == "ClientClosed" })
+	if waited := f.clock.Since(began); waited > f.gate.c.Limits.Linger/2 {
+		t.Errorf("it ended after %v", waited)
+	}
+}
+
 // Objects are written once the API server is back.
 func TestSessionWritesAreRetried(t *testing.T) {
 	f := newFixture(t, nil)

@@ -126,6 +126,14 @@ func (p *pool) removeIdle(t *track) {
 	}
 }
 
+// admits reports whether another connection like the last one of an idle track would be
+// admitted. If not, nothing keeps the track: a proxy whose grants are gone has soon nothing
+// to do.
+func admits(current *policy.Snapshot, t *track, now time.Time) bool {
+	_, err := current.Admit(t.request, now)
+	return err == nil
+}
+
 // sweep ends the idle tracks whose time is over, and has the objects of the others written
 // where their counters changed.
 func (p *pool) sweep(current *policy.Snapshot, now time.Time) {
@@ -133,7 +141,7 @@ func (p *pool) sweep(current *policy.Snapshot, now time.Time) {
 	p.mu.Lock()
 	for _, all := range p.idle {
 		for _, t := range all {
-			if !now.Before(t.idleUntil) || current.Terminated(t.name) {
+			if !now.Before(t.idleUntil) || current.Terminated(t.name) || !admits(current, t, now) {
 				over = append(over, t)
 			}
 		}

@@ -28,6 +28,7 @@ type trackKey struct {
 type track struct {
 	name     string
 	key      trackKey
+	request  policy.Request // of the first connection
 	recorder recording.Recorder
 	counters session.Counters
 	commands atomic.Uint64
@@ -46,7 +47,7 @@ type track struct {
 
 func newTrack(name, namespace, proxy string, a *policy.Admission, now time.Time) *track {
 	return &track{
-		name: name, namespace: namespace, key: keyOf(a), state: v1alpha1.RecordingOpen,
+		name: name, namespace: namespace, key: keyOf(a), request: a.Request, state: v1alpha1.RecordingOpen,
 		spec: v1alpha1.SessionSpec{
 			DesiredState: v1alpha1.SessionActive,
 			GrantRef:     v1alpha1.ObjectIdentity{Name: a.Grant.Name, UID: a.Grant.UID, Generation: a.Grant.Generation},
