@@ -13,6 +13,7 @@ var specs = []struct {
 	run  func(*testing.T)
 }{
 	{"a grant brings up a proxy and delivers a credential", grantDelivers},
+	{"a credential is usable as soon as its grant is Ready", usableCredential},
 	{"G3 a masked value reaches neither client nor recording", maskedValues},
 	{"G4 a denied statement never reaches the database", deniedStatements},
 	{"G5 a held command runs once, and only when a person approves", heldCommand},

@@ -39,6 +39,22 @@ func grantDelivers(t *testing.T) {
 	wantContains(t, out, "4")
 }
 
+// usableCredential signs in at the first attempt with every credential whose grant is Ready,
+// and says how long it took from the grant to there.
+func usableCredential(t *testing.T) {
+	var took []time.Duration
+	for i := range 10 {
+		began := time.Now()
+		uri := newGrant(t, fmt.Sprintf("usable-%d", i), "ReadOnly")
+		took = append(took, time.Since(began))
+		if _, err := query(uri, "SELECT 1"); err != nil {
+			t.Errorf("the first attempt failed: %v", err)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("from the apply to the credential in hand, kubectl's own time included: median %v, slowest %v", took[len(took)/2], took[len(took)-1])
+}
+
 func maskedValues(t *testing.T) {
 	uri := newGrant(t, "g3", "ReadOnly")
 	attempts := map[string]string{
