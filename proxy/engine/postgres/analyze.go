@@ -75,11 +75,15 @@ func (r *relay) unestablished(ctx context.Context, err error) error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, pgsql.ErrDefinitionChanged):
-		return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "a definition changed between the analysis of the command and its execution, so it was not executed",
-			Hint: "send the command again"}
+		return changed()
 	}
 	return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "what the command does could not be established, and what is not understood is denied",
 		Hint: "send it again; an administrator can help if it stays"}
+}
+
+func changed() *policy.Refusal {
+	return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "a definition changed between the analysis of the command and its execution, so it was not executed",
+		Hint: "send the command again"}
 }
 
 // answered waits until all commands before are answered, as far as they are sent to be.

@@ -10,6 +10,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
 // parse handles a Parse. The target gets it if the policy does not deny the statement.
@@ -119,19 +120,51 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 }
 
 // renew renews what is known of a statement if the policy is another one by now, or if
-// nothing is known of it any more.
+// what the target made of it is not what is known. The target resolves the names of a
+// text when it parses it and not again with every change of what they mean, so that a
+// later analysis holds only for a later Parse, unless it was told the same.
 func (r *relay) renew(ctx context.Context, st *statement) error {
-	if st.known != nil && !st.known.stale(r.s.Admission()) && (st.meaning == nil || st.meaningEpoch == r.epoch) {
+	stale := st.known.stale(r.s.Admission())
+	if !st.outdated && !stale && (st.meaning == nil || st.meaningEpoch == r.epoch) {
 		return nil
 	}
-	if st.known == nil || st.known.stale(r.s.Admission()) {
+	before := st.known
+	if st.outdated || stale {
 		k, err := r.analyze(ctx, st.text)
 		if err != nil {
 			return r.refused(st.text, nil, err)
 		}
+		st.outdated = st.outdated || k.masked && !pgsql.SameDefinitions(before.facts, k.facts)
 		st.known = k
 	}
-	return r.screen(ctx, st)
+	if err := r.screen(ctx, st); err != nil {
+		return err
+	}
+	if !st.outdated {
+		return nil
+	}
+	return r.reparse(st)
+}
+
+// reparse makes the target parse a statement again, unseen by the client.
+func (r *relay) reparse(st *statement) error {
+	m := beginMessage(nil, msgClose)
+	m = endMessage(appendString(append(m, 'S'), st.name), 0)
+	at := len(m)
+	m = appendString(appendString(beginMessage(m, msgParse), st.name), string(st.text))
+	m = binary.BigEndian.AppendUint16(m, uint16(len(st.types))) //nolint:gosec // as many as the client's Parse had
+	for _, t := range st.types {
+		m = binary.BigEndian.AppendUint32(m, t)
+	}
+	m = endMessage(m, at)
+	r.mu.Lock()
+	r.queue.push(await{kind: awaitClose, quiet: true})
+	r.queue.push(await{kind: awaitParse, quiet: true, statement: st})
+	st.outcome = unanswered
+	r.mu.Unlock()
+	st.epoch, st.outdated = r.epoch, false
+	r.pipeline++
+	return r.toTarget.write(m)
 }
 
 // types returns the parameter types that are known of a statement.
@@ -262,6 +295,10 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 		if err != nil {
 			return r.refuse(r.refused(st.text, nil, err), false)
 		}
+		if k.masked && !pgsql.SameDefinitions(p.known.facts, k.facts) {
+			st.outdated = true
+			return r.refuse(r.refused(st.text, k, changed()), false)
+		}
 		p.known, p.verified = k, false
 	}
 	var meaning map[string]string
@@ -276,13 +313,17 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 	}
 	if p.known.facts != before.facts {
 		p.verified = false
+		if p.known.masked && !pgsql.SameDefinitions(before.facts, p.known.facts) {
+			st.outdated = true
+			return r.refuse(r.notForwarded(permit, changed()), false)
+		}
 	}
 	st.recorded = true
 	c := newCommand(r.s, permit)
 	c.masked, c.plan, c.copies = p.known.masked, p.plan, hasKind(p.known.facts, "Copy")
 	if c.masked && !p.verified {
 		if err := r.establishPortal(ctx, string(e.portal), p, c); err != nil {
-			st.known = nil // the next Bind analyses again
+			st.outdated = true
 			return r.abandon(c, err, false)
 		}
 	}

@@ -93,6 +93,9 @@ type statement struct {
 	epoch      uint64   // of its Parse
 	outcome    outcome  // guarded by relay.mu
 	recorded   bool     // a command record holds its text
+	// outdated says that what the target made of the text may not be what is known of it: the
+	// target has to parse it again.
+	outdated bool
 	// meaning was asked for while the policy wanted approval, in the pipeline meaningEpoch.
 	meaning      map[string]string
 	meaningEpoch uint64

@@ -161,10 +161,6 @@ func (r *relay) progressOf(h *await, kind byte, m []byte) error {
 		if h.portal != nil {
 			h.portal.outcome = made
 		}
-		if h.quiet {
-			r.queue.pop()
-			return nil
-		}
 	case awaitClose:
 		if kind != msgCloseComplete {
 			return wrong
@@ -181,7 +177,11 @@ func (r *relay) progressOf(h *await, kind byte, m []byte) error {
 	default:
 		return wrong
 	}
+	quiet := h.quiet
 	r.queue.pop()
+	if quiet {
+		return nil
+	}
 	return r.out.write(m)
 }
 

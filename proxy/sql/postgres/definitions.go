@@ -185,6 +185,20 @@ func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 	return nil
 }
 
+// SameDefinitions reports whether two analyses of one text were told the same by the
+// catalog: only then do both hold for what the server made of the text once.
+func SameDefinitions(a, b *sql.Facts) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	x, _ := a.Definitions.(*definitions)
+	y, _ := b.Definitions.(*definitions)
+	if x == nil || y == nil {
+		return x == nil && y == nil && a.Definitions == nil && b.Definitions == nil
+	}
+	return slices.Equal(x.reads, y.reads)
+}
+
 // MaskedOrigin is a cross-check of a result column's origin as the server reports it: the
 // mask of that column of a relation that f relies on. known is false for a column that f
 // does not know, whose values must be withheld.
