@@ -36,12 +36,12 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-server-files", features: []string{sql.FeatureCopyServerFile, sql.FeatureServerFile},
-		Denies: "COPY from or to a file of the server, and functions that read, list or write its files (pg_read_file, pg_ls_dir, lo_export).",
+		Denies: "COPY from or to a file of the server, and functions and views that read, list or write its files (pg_read_file, pg_ls_dir, lo_export, pg_hba_file_rules).",
 		Attack: "Reads pg_hba.conf, keys and table files past every mask, or writes a file that the server later executes.",
 	},
 	{
 		Name: "postgres-large-objects", features: []string{sql.FeatureLargeObject},
-		Denies: "Large objects: lo_* functions and statements about them.",
+		Denies: "Large objects: lo_* functions, statements about them, and pg_largeobject.",
 		Attack: "Carries data in and out where no column is named, so that no mask applies.",
 	},
 	{
@@ -56,7 +56,7 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-credentials", features: []string{sql.FeatureCredential},
-		Denies: "Statements that set a password or hold a credential: PASSWORD clauses, user mappings, connection strings.",
+		Denies: "Statements that set a password or hold a credential: PASSWORD clauses, user mappings, connection strings; and catalogs that hold one: pg_authid, pg_shadow, pg_user_mapping.",
 		Attack: "Mints a lasting login that outlives the grant and does not pass the gate.",
 	},
 	{
@@ -136,7 +136,7 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-catalog-write", features: []string{sql.FeatureCatalogWrite},
-		Denies: "Writes to system catalogs, and their alteration.",
+		Denies: "Writes to system catalogs, and their alteration; views of them alone, which would make them writable under another name.",
 		Attack: "Edits names, rights and passwords beneath every check.",
 	},
 	{

@@ -88,7 +88,7 @@ func isSound(f *sql.Facts) bool {
 	if f.Statements < 0 || (f.Statements == 0) != (len(f.Nodes) == 0) {
 		return false
 	}
-	if f.Statements == 0 && len(f.Relations)+len(f.Functions)+len(f.Features) > 0 {
+	if f.Statements == 0 && len(f.Relations)+len(f.Functions)+len(f.Attributes)+len(f.Features) > 0 {
 		return false
 	}
 	for i := range f.Nodes {

@@ -190,6 +190,20 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// A rule that denies a function denies x.f as well, which may call it.
+func TestAttributeNotation(t *testing.T) {
+	f := &sql.Facts{Known: true, Statements: 1, Nodes: []sql.Node{{Kind: "Select", Group: sql.GroupRead}}, Attributes: []string{"grab"}}
+	for functions, want := range map[string]bool{"grab": true, "g*": true, "other": false} {
+		m, err := compileMatch(v1alpha1.CommandMatch{SQL: &v1alpha1.SQLMatch{Functions: []string{functions}}}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.matches(f); got != want {
+			t.Errorf("%s: %v, want %v", functions, got, want)
+		}
+	}
+}
+
 func TestApprovalAdmitsOnlyWhatItNames(t *testing.T) {
 	r := rulesOf(t, v1alpha1.AccessReadOnly, nil, makeCommandRule("shop-gate", "r", v1alpha1.ActionRequireApproval, v1alpha1.SQLMatch{Writes: v1alpha1.WritesUnfiltered}))
 	if d := r.Decide(command(selectNode, deleteAllNode)); d.Action != RequireApproval {

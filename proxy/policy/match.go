@@ -121,7 +121,7 @@ func (m *match) compileNodes(s *v1alpha1.SQLMatch) error {
 func (m *match) matches(f *sql.Facts) bool {
 	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
 		(len(m.relations) == 0 || slices.ContainsFunc(f.Relations, m.relation)) &&
-		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function))
+		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function) || slices.ContainsFunc(f.Attributes, m.attribute))
 }
 
 // admits reports whether the item speaks of node n of a command and of everything that
@@ -194,4 +194,9 @@ func (m *match) relation(r sql.Relation) bool {
 
 func (m *match) function(f sql.Function) bool {
 	return slices.ContainsFunc(m.functions, func(g glob) bool { return g.matchOrUnknown(f.Name) })
+}
+
+// attribute is about x.f, which may call the function f.
+func (m *match) attribute(name string) bool {
+	return slices.ContainsFunc(m.functions, func(g glob) bool { return g.match(name) })
 }

@@ -88,6 +88,9 @@ type Facts struct {
 	// Relations and Functions of the whole command, each once.
 	Relations []Relation
 	Functions []Function
+	// Attributes are the names behind a dot, each once: x.f is a column of x or the call f(x),
+	// which the text alone does not tell. A rule that refuses takes them for functions.
+	Attributes []string
 
 	// Definitions is the analyser's own note of the catalog entries it relied on, to verify
 	// them again before execution; nil if it relied on none.

@@ -136,12 +136,29 @@ func (c *classifier) relation(r *pgquery.RangeVar) {
 	if out.Name == "" {
 		return
 	}
-	if out.Write && (out.Schema == "pg_catalog" || out.Schema == "information_schema" || strings.HasPrefix(out.Name, "pg_")) {
+	if out.Write && isCatalog(out.Schema, out.Name) {
 		c.feature(sql.FeatureCatalogWrite)
+	}
+	if feature := revealing[out.Name]; feature != "" {
+		c.feature(feature)
 	}
 	if !slices.Contains(c.facts.Relations, out) {
 		c.facts.Relations = append(c.facts.Relations, out)
 	}
+}
+
+// isCatalog reports whether a relation is the server's own.
+func isCatalog(schema, name string) bool {
+	return schema == "pg_catalog" || schema == "information_schema" || strings.HasPrefix(name, "pg_")
+}
+
+// revealing are relations that show what functions of a feature do, or that hold
+// credentials.
+var revealing = map[string]string{
+	"pg_hba_file_rules": sql.FeatureServerFile, "pg_ident_file_mappings": sql.FeatureServerFile, "pg_file_settings": sql.FeatureServerFile,
+	"pg_largeobject": sql.FeatureLargeObject,
+	"pg_authid":      sql.FeatureCredential, "pg_shadow": sql.FeatureCredential, "pg_user_mapping": sql.FeatureCredential,
+	"pg_user_mappings": sql.FeatureCredential, "user_mapping_options": sql.FeatureCredential,
 }
 
 // write notes that a relation's rows or definition are changed.

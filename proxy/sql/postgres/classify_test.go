@@ -127,6 +127,20 @@ func TestFeatures(t *testing.T) {
 	cases := map[string]string{
 		"copy a from program 'x'":                                    sql.FeatureCopyProgram,
 		"copy a to '/x'":                                             sql.FeatureCopyServerFile,
+		"select ('/etc/passwd'::text).pg_read_file":                  sql.FeatureServerFile,
+		"select x.pg_read_file from cast('/etc/passwd' as text) x":   sql.FeatureServerFile,
+		"select (array['/etc/passwd'])[1].pg_read_file":              sql.FeatureServerFile,
+		"select (select '/etc/passwd'::text).\"pg_read_file\"":       sql.FeatureServerFile,
+		"select (1::oid).lo_get":                                     sql.FeatureLargeObject,
+		"select (1).pg_terminate_backend":                            sql.FeatureBackendControl,
+		"table pg_hba_file_rules":                                    sql.FeatureServerFile,
+		"select * from pg_catalog.pg_file_settings":                  sql.FeatureServerFile,
+		"copy pg_largeobject to stdout":                              sql.FeatureLargeObject,
+		"select rolpassword from pg_authid":                          sql.FeatureCredential,
+		"select passwd from pg_shadow":                               sql.FeatureCredential,
+		"create view v as select * from pg_settings":                 sql.FeatureCatalogWrite,
+		"create temp view v as table pg_catalog.pg_settings":         sql.FeatureCatalogWrite,
+		"create view v as select rolname r from pg_roles where true": sql.FeatureCatalogWrite,
 		"select pg_ls_dir('/')":                                      sql.FeatureServerFile,
 		"select lo_get(1)":                                           sql.FeatureLargeObject,
 		"comment on large object 1 is 'x'":                           sql.FeatureLargeObject,
@@ -194,7 +208,8 @@ func TestFeatures(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"set client_encoding = 'UTF8'", "set standard_conforming_strings = on", "set timezone='UTC'", "select 1", "alter role x nosuperuser",
-		"reset all", "set search_path = a", "select nextval('a')", "create function f() returns int language sql security invoker as 'x'"} {
+		"reset all", "set search_path = a", "select nextval('a')", "select l.lo_revenue, c.total, (c).name from lineorder l",
+		"create view v as select * from orders", "create view v as select 1", "select * from pg_roles", "create function f() returns int language sql security invoker as 'x'"} {
 		f, err := a.Analyze(t.Context(), Input{Text: []byte(text)})
 		if err != nil || !f.Known || len(f.Features) > 0 {
 			t.Errorf("%s: features %v, %v, want none", text, f.Features, err)

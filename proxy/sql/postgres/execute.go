@@ -75,6 +75,11 @@ func (c *classifier) merge(inner *sql.Facts) {
 			f.Functions = append(f.Functions, fn)
 		}
 	}
+	for _, name := range inner.Attributes {
+		if !slices.Contains(f.Attributes, name) {
+			f.Attributes = append(f.Attributes, name)
+		}
+	}
 	for _, feature := range inner.Features {
 		c.feature(feature)
 	}

@@ -117,3 +117,20 @@ func (c *classifier) setConfig() {
 	c.feature(sql.FeatureSettingEscape)
 	c.raise(sql.GroupAdministration)
 }
+
+// attribute notes x.f: a column, or the call f(x) in the notation that the server takes
+// for it. By the name of a function that is no reading it is taken for the call.
+func (c *classifier) attribute(name string) {
+	if !slices.Contains(c.facts.Attributes, name) {
+		c.facts.Attributes = append(c.facts.Attributes, name)
+	}
+	if strings.HasPrefix(name, "lo_") && !largeObjectCalls[name] {
+		return
+	}
+	if dangers(name) != "" || quietWrites[name] {
+		c.function([]string{name})
+	}
+}
+
+// largeObjectCalls are the lo_ functions of one argument. Columns have such names, too.
+var largeObjectCalls = words("lo_import lo_get lo_unlink lo_creat lo_create lo_close lo_tell lo_tell64")

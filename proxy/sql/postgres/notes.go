@@ -51,6 +51,14 @@ func (c *classifier) note(m any) {
 		c.code()
 	case *pgquery.CallStmt:
 		c.feature(sql.FeatureFunctionCall)
+	case *pgquery.ColumnRef:
+		if n := names(m.Fields); len(n) > 1 {
+			c.attribute(n[len(n)-1])
+		}
+	case *pgquery.A_Indirection:
+		for _, name := range names(m.Indirection) {
+			c.attribute(name)
+		}
 	default:
 		c.noteRoles(m)
 		c.noteDefinition(m)
@@ -145,6 +153,17 @@ func (c *classifier) optionsGrantPredefined(options []*pgquery.Node) bool {
 	})
 }
 
+// writable reports a view by which a system catalog, or pg_settings, can be written under
+// another name: one that reads nothing else, as the server writes through such views.
+func (c *classifier) writable(q *pgquery.SelectStmt) {
+	if len(q.GetFromClause()) != 1 {
+		return
+	}
+	if r := q.FromClause[0].GetRangeVar(); r != nil && isCatalog(r.Schemaname, r.Relname) {
+		c.feature(sql.FeatureCatalogWrite)
+	}
+}
+
 // noteDefinition reports what definitions change.
 func (c *classifier) noteDefinition(m any) {
 	switch m := m.(type) {
@@ -155,6 +174,7 @@ func (c *classifier) noteDefinition(m any) {
 		c.write(m.BaseStmt.GetRelation())
 	case *pgquery.ViewStmt:
 		c.write(m.View)
+		c.writable(m.Query.GetSelectStmt())
 	case *pgquery.IndexStmt:
 		c.write(m.Relation)
 	case *pgquery.CreateSeqStmt:
