@@ -17,6 +17,9 @@ type known struct {
 	facts     *sql.Facts
 	admission *policy.Admission
 	masked    bool
+	// remembered says that the facts are of an earlier analysis, so that a change of
+	// definitions since is no reason to refuse.
+	remembered bool
 }
 
 // stale reports whether the policy is another one than k was made under.
@@ -34,8 +37,12 @@ func (r *relay) analyze(ctx context.Context, text []byte) (*known, error) {
 	if err := r.sameReading(ctx, text); err != nil {
 		return nil, err
 	}
-	in := pgsql.Input{Text: text, Columns: k.admission.Masks, Catalog: r.catalog}
+	in := pgsql.Input{Text: text, Columns: k.admission.Masks, Catalog: r.catalog, Version: k.admission.Version}
 	if k.masked {
+		if k.facts = pgsql.Remembered(in); k.facts != nil && r.check(func() bool { return r.status != failed }) {
+			k.remembered = true
+			return k, nil
+		}
 		// The catalog has to show what is there when this text's turn comes.
 		if err := r.answered(ctx); err != nil {
 			return nil, err
@@ -84,6 +91,12 @@ func (r *relay) unestablished(ctx context.Context, err error) error {
 func changed() *policy.Refusal {
 	return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "a definition changed between the analysis of the command and its execution, so it was not executed",
 		Hint: "send the command again"}
+}
+
+// isChanged reports whether a refusal is for a definition that changed.
+func isChanged(err error) bool {
+	refusal := new(policy.Refusal)
+	return errors.As(err, &refusal) && refusal.Code == policy.CodeDefinitionChange
 }
 
 // answered waits until all commands before are answered, as far as they are sent to be.

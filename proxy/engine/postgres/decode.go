@@ -66,7 +66,7 @@ func (r *body) end() error {
 }
 
 // queryMessage is a Query. What it holds lies in the message.
-type queryMessage struct{ text []byte }
+type queryMessage struct{ message, text []byte }
 
 func (m *queryMessage) decode(b []byte) error {
 	r := body{b: b}

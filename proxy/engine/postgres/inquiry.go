@@ -17,6 +17,7 @@ var (
 // reads it once done is closed; in between it belongs to the target's side.
 type inquiry struct {
 	rows     [][]*string
+	ends     []int // how many rows there were at the end of each question
 	columns  []column
 	raw      []byte // the RowDescription message
 	size     int
@@ -98,6 +99,7 @@ func (r *relay) Query(ctx context.Context, text string) ([][]*string, error) {
 		r.queue.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
 	} else {
 		r.queue.items[len(r.queue.items)-1].last = true
+		r.overtaken()
 	}
 	r.mu.Unlock()
 	// The name is the gate's own: unnamed ones are the client's.

@@ -43,6 +43,9 @@ type relay struct {
 	statements map[string]*statement
 	portals    map[string]*portal
 	catalog    *pgsql.Catalog
+	questions  questions
+	asking     []byte       // the last flight of questions, to be used again
+	redefined  bool         // the session itself may have changed definitions
 	unrecorded []*statement // parsed, in toTarget, and in no record yet
 	pipeline   int          // messages for the target since the last Sync
 	executes   int          // Executes among them
@@ -96,6 +99,7 @@ type statement struct {
 	// outdated says that what the target made of the text may not be what is known of it: the
 	// target has to parse it again.
 	outdated bool
+	planned  planned
 	// meaning was asked for while the policy wanted approval, in the pipeline meaningEpoch.
 	meaning      map[string]string
 	meaningEpoch uint64
@@ -129,6 +133,18 @@ func (r *relay) push(a await) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue.push(a)
+	r.overtaken()
+}
+
+// overtaken drops what was just pushed if the target has meanwhile failed the pipeline and
+// so does not answer it. mu is held.
+func (r *relay) overtaken() {
+	if !r.skipping {
+		return
+	}
+	if err := r.fall(nil); err != nil && r.out.err == nil {
+		r.out.err = err
+	}
 }
 
 // room waits until another answer may be awaited.

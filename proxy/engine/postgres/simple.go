@@ -11,13 +11,23 @@ import (
 
 // query handles a Query.
 func (r *relay) query(ctx context.Context, m []byte) error {
-	var q queryMessage
+	q := queryMessage{message: m}
 	if err := q.decode(m[headSize:]); err != nil {
 		return err
 	}
 	if r.pipeline > 0 {
 		return protocolError("a Query inside a pipeline")
 	}
+	for {
+		if err := r.attempt(ctx, &q); !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+}
+
+// attempt analyses a Query and runs it. errAgain says that what was remembered of it did
+// not hold and is forgotten.
+func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 	// The target drops its unnamed statement and portal too.
 	delete(r.statements, "")
 	delete(r.portals, "")
@@ -38,11 +48,14 @@ func (r *relay) query(ctx context.Context, m []byte) error {
 	c.masked, c.copies = k.masked, hasKind(k.facts, "Copy")
 	r.mayCopy = c.copies
 	if k.masked && (k.facts.Outputs != nil || k.facts.Definitions != nil) {
-		return r.queryMasked(ctx, q.text, k, c)
+		err = r.queryMasked(ctx, q.text, k, c)
+	} else {
+		r.epoch++
+		r.push(await{kind: awaitQuery, command: c, epoch: r.epoch})
+		err = r.forward(permit, q.message)
 	}
-	r.epoch++
-	r.push(await{kind: awaitQuery, command: c, epoch: r.epoch})
-	return r.forward(permit, m)
+	r.forwarded(k.facts)
+	return err
 }
 
 // queryMasked runs a statement by the extended protocol, so that nothing is executed
@@ -61,10 +74,10 @@ func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *comma
 	m = endMessage(append(beginMessage(m, msgDescribe), 'S', 0), at)
 	err := r.forward(c.permit, m)
 	if err == nil {
-		err = r.inquire(ctx, q)
+		err = r.establish(ctx, k, q, c)
 	}
-	if err == nil {
-		err = r.establish(ctx, k, q.columns, c)
+	if err != nil && k.remembered && isChanged(err) {
+		return r.again(ctx, c)
 	}
 	if err != nil {
 		return r.abandon(c, err, true)
@@ -104,20 +117,52 @@ func readsData(f *sql.Facts) bool {
 	return len(f.Nodes) == 1 && f.Nodes[0].Kind == "Copy" && f.Nodes[0].Group == sql.GroupWrite
 }
 
-// establish reads the definitions again and plans how rows are masked.
-func (r *relay) establish(ctx context.Context, k *known, columns []column, c *command) error {
-	if err := r.verify(ctx, k); err != nil {
+// errAgain says that a command is to be analysed again.
+var errAgain = errors.New("the command is to be analysed again")
+
+// again ends the attempt at a command of which what was remembered does not hold any more.
+// Nothing of it was executed or told to the client.
+func (r *relay) again(ctx context.Context, c *command) error {
+	if err := r.s.Respond(c.permit, &recording.Response{Final: true, Error: "not executed: definitions changed, the command is analysed again"}); err != nil {
 		return err
 	}
-	if len(columns) == 0 && len(k.facts.Outputs) == 0 {
+	r.catalog.Forget()
+	q := newInquiry()
+	r.pipeline = 0
+	r.epoch++
+	r.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
+	err := r.toTarget.write([]byte{msgSync, 0, 0, 0, 4})
+	if err == nil {
+		err = r.inquire(ctx, q)
+	}
+	if err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// establish verifies the definitions and plans how rows are masked. q is the description
+// of the result, which is asked for and not yet sent.
+func (r *relay) establish(ctx context.Context, k *known, q *inquiry, c *command) error {
+	unverified := r.verify(ctx, k)
+	if unverified == nil || errors.Is(unverified, errSkipped) {
+		// A description that failed makes what follows be skipped: its error is the reason.
+		if err := r.inquire(ctx, q); err != nil {
+			return r.unestablished(ctx, err)
+		}
+	}
+	if unverified != nil {
+		return unverified
+	}
+	if len(q.columns) == 0 && len(k.facts.Outputs) == 0 {
 		return nil
 	}
-	plan, err := planRows(k.facts, k.admission.Masks, columns)
+	plan, err := planRows(k.facts, k.admission.Masks, q.columns)
 	if err != nil {
 		return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "the target's result is not the one that was established, so nothing was executed",
 			Hint: "send the command again; if it stays, write it in another way"}
 	}
-	c.plan, c.columns = plan, columns
+	c.plan, c.columns = plan, q.columns
 	return nil
 }
 

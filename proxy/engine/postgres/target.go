@@ -317,6 +317,9 @@ func (r *relay) inquiryAnswer(h *await, kind byte, m []byte) error {
 		h.kind == awaitClose && kind == msgCloseComplete, h.kind == awaitExecute && kind == msgCommandComplete,
 		h.kind == awaitDescribe && kind == msgNoData:
 		done = true
+		if h.kind == awaitExecute {
+			q.ends = append(q.ends, len(q.rows))
+		}
 	case h.kind == awaitDescribe && kind == msgParameterDescription:
 	case h.kind == awaitDescribe && kind == msgRowDescription:
 		columns, err := decodeColumns(m[headSize:])

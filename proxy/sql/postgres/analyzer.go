@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 	"golang.org/x/sync/semaphore"
@@ -29,6 +30,9 @@ type Input struct {
 	// target with masks only the end of a transaction, elsewhere everything but EXECUTE. It
 	// is asked only if the analysis needs it.
 	Catalog *Catalog
+	// Version is that of the policy that Columns belongs to. If it is not empty, what is
+	// known of the text is remembered in Catalog.
+	Version string
 }
 
 // Analyzer establishes facts. It is safe for concurrent use, except that a Catalog serves
@@ -83,6 +87,9 @@ func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 	if err := a.trace(ctx, tree, facts, in); err != nil {
 		return nil, err
 	}
+	if in.Catalog != nil && len(c.executes) == 0 && !hasFetch(facts) {
+		in.Catalog.remember(&in, facts)
+	}
 	return facts, nil
 }
 
@@ -121,4 +128,9 @@ func sentence(err error) string {
 		return err.Error()
 	}
 	return "the statement cannot be parsed now"
+}
+
+// hasFetch reports whether a command reads a cursor, whose text is the backend's.
+func hasFetch(f *sql.Facts) bool {
+	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Kind == "Fetch" || n.Kind == "Execute" })
 }

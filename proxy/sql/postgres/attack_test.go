@@ -69,6 +69,34 @@ func (b *backend) Query(ctx context.Context, text string) ([][]*string, error) {
 	return rows, nil
 }
 
+// Ask implements postgres.Querier.
+func (b *backend) Ask(ctx context.Context, questions ...postgres.Question) ([][][]*string, error) {
+	var all [][][]*string
+	for _, q := range questions {
+		arguments := make([][]byte, 0, len(q.Arguments))
+		for _, a := range q.Arguments {
+			arguments = append(arguments, []byte(a))
+		}
+		r := b.c.ExecParams(ctx, q.SQL, arguments, nil, nil, nil).Read()
+		if r.Err != nil {
+			return nil, fmt.Errorf("%w in %s", r.Err, q.SQL)
+		}
+		rows := [][]*string{}
+		for _, row := range r.Rows {
+			out := make([]*string, len(row))
+			for i, v := range row {
+				if v != nil {
+					s := string(v)
+					out[i] = &s
+				}
+			}
+			rows = append(rows, out)
+		}
+		all = append(all, rows)
+	}
+	return all, nil
+}
+
 func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, password, database string) *backend {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), s.URI(user, database, password))

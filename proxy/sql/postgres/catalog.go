@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 // Querier runs a query of the analyser on the session's own backend: by the simple
@@ -12,13 +14,78 @@ import (
 // in a transaction that has not failed.
 type Querier interface {
 	Query(ctx context.Context, sql string) ([][]*string, error)
+	// Ask asks questions in order, each with a snapshot of its own, and returns the rows of
+	// each. Their texts are few and always the same, so that they may be prepared once.
+	Ask(ctx context.Context, questions ...Question) ([][][]*string, error)
 }
 
-// Catalog reads definitions over one upstream session. It serves one call at a time.
-type Catalog struct{ q Querier }
+// Question is a query with parameters in text format.
+type Question struct {
+	SQL       string
+	Arguments []string
+}
+
+// Catalog reads definitions over one upstream session, and remembers what is known of the
+// session's texts. It serves one call at a time.
+type Catalog struct {
+	q       Querier
+	known   map[string]*sql.Facts
+	version string // of the policy under which they are known
+	state   string // the last answer to stateQuery
+	calm    bool   // the last two were the same
+}
 
 // NewCatalog returns the catalog that a session's own backend sees.
-func NewCatalog(q Querier) *Catalog { return &Catalog{q: q} }
+func NewCatalog(q Querier) *Catalog {
+	return &Catalog{q: q, calm: true, known: map[string]*sql.Facts{}}
+}
+
+const (
+	// maxTextsKnown and maxTextKnown bound what a session remembers.
+	maxTextsKnown = 64
+	maxTextKnown  = 4 << 10
+)
+
+// Forget forgets what is known of all texts: definitions were changed in this session.
+func (c *Catalog) Forget() { clear(c.known) }
+
+// Calm reports whether nothing was committed lately, so that Verify is likely to need no
+// definitions.
+func (c *Catalog) Calm() bool { return c.calm }
+
+// remember keeps what is known of an admitted text. A refusal is not kept: nothing would
+// verify it again.
+func (c *Catalog) remember(in *Input, f *sql.Facts) {
+	if in.Version == "" || len(in.Text) > maxTextKnown || !f.Known || f.MaskViolation != "" {
+		return
+	}
+	if c.version != in.Version || len(c.known) >= maxTextsKnown {
+		c.Forget()
+		c.version = in.Version
+	}
+	c.known[string(in.Text)] = f
+}
+
+// Remembered returns what an earlier analysis in the same session, under the same policy,
+// established of a text; nil if there was none. It holds if Verify says so.
+func Remembered(in Input) *sql.Facts {
+	if in.Catalog == nil || in.Version == "" || in.Catalog.version != in.Version {
+		return nil
+	}
+	return in.Catalog.known[string(in.Text)]
+}
+
+// observe takes an answer to stateQuery and returns it in one string; empty if nothing can
+// be proven by it.
+func (c *Catalog) observe(rows [][]*string) string {
+	state := ""
+	if len(rows) == 1 && len(rows[0]) > 0 && rows[0][0] != nil {
+		state = string(appendRow(nil, rows[0]))
+	}
+	c.calm = state != "" && state == c.state
+	c.state = state
+	return state
+}
 
 // ErrDefinitionChanged says that a definition changed between analysis and execution.
 var ErrDefinitionChanged = errors.New("a definition changed while the statement was prepared")

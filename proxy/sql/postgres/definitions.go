@@ -34,8 +34,27 @@ type mentioned struct {
 	relations, schemas, functions, operators, types []string
 }
 
-// namesQuery asks what the names of a command may mean, and under which settings.
-func namesQuery(m *mentioned) string {
+// stateQuery asks for what changes whenever a definition may have changed. The snapshot
+// names every transaction that is complete: if it is the same as before, none that could
+// have changed anything has ended since. That says nothing of changes made by the own
+// transaction, which has an ID then, nor on a standby, where the snapshot is less precise;
+// the first column is NULL in both cases. Settings, role and path belong to the session.
+const stateQuery = `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL THEN NULL` +
+	` ELSE pg_catalog.pg_current_snapshot()::pg_catalog.text END, pg_catalog.current_schemas(true)::pg_catalog.text, CURRENT_USER::pg_catalog.text, SESSION_USER::pg_catalog.text,` +
+	` pg_catalog.current_setting('transaction_isolation'), pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'),` +
+	` pg_catalog.current_setting('session_replication_role'), pg_catalog.current_setting('is_superuser')`
+
+// anyOf is a list of names as a parameter. The planner does not see what it holds, so that
+// a plan for any list is as good as one for this list and the statement is planned once.
+func anyOf(parameter string) string {
+	return `ANY (ARRAY(SELECT pg_catalog.unnest(` + parameter + `)))`
+}
+
+// namesQuery asks what the names of a command may mean, and under which settings. Its
+// parameters are functions, operators, types, relations and schemas.
+var namesQuery = func() string {
+	functions, operators, types := anyOf(`$1::pg_catalog.name[]`), anyOf(`$2::pg_catalog.name[]`), anyOf(`$3::pg_catalog.name[]`)
+	relations, schemas := anyOf(`$4::pg_catalog.name[]`), anyOf(`$5::pg_catalog.name[]`)
 	path := `(SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true))` +
 		` AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog')`
 	return `SELECT 'schema', s.n::pg_catalog.text, s.o::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text` +
@@ -47,33 +66,31 @@ func namesQuery(m *mentioned) string {
 		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID +
 		`::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.<>) 'b'` + notOfExtension("pg_catalog.pg_cast", "c.oid") +
 		` UNION ALL SELECT 'function', p.proname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_proc p JOIN ` + path +
-		` n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ANY (` + array(m.functions) + `)` +
+		` n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ` + functions + `` +
 		notOfExtension("pg_catalog.pg_proc", "p.oid") +
 		` UNION ALL SELECT 'operator', p.oprname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_operator p JOIN ` + path +
-		` n ON n.oid OPERATOR(pg_catalog.=) p.oprnamespace WHERE p.oprname OPERATOR(pg_catalog.=) ANY (` + array(m.operators) + `)` +
+		` n ON n.oid OPERATOR(pg_catalog.=) p.oprnamespace WHERE p.oprname OPERATOR(pg_catalog.=) ` + operators + `` +
 		notOfExtension("pg_catalog.pg_operator", "p.oid") +
 		` UNION ALL SELECT 'type', t.typname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_type t JOIN ` + path +
-		` n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.typname OPERATOR(pg_catalog.=) ANY (` + array(m.types) + `)` +
+		` n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.typname OPERATOR(pg_catalog.=) ` + types + `` +
 		` UNION ALL SELECT 'relation', c.relname::pg_catalog.text, n.nspname::pg_catalog.text, c.oid::pg_catalog.text,` +
-		` pg_catalog.concat(c.relkind, c.relpersistence, CASE WHEN c.relhasrules THEN 'r' ELSE '-' END)` +
+		` pg_catalog.concat(c.relkind, c.relpersistence, CASE WHEN c.relhasrules THEN 'r' ELSE '-' END, c.xmin)` +
 		` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
-		` WHERE c.relname OPERATOR(pg_catalog.=) ANY (` + array(m.relations) + `) AND (n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true))` +
-		` OR n.nspname OPERATOR(pg_catalog.=) ANY (` + array(m.schemas) + `))`
-}
+		` WHERE c.relname OPERATOR(pg_catalog.=) ` + relations + ` AND (n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true))` +
+		` OR n.nspname OPERATOR(pg_catalog.=) ` + schemas + `)`
+}()
 
 // columnsQuery asks for the columns of relations, for all relations that share rows with
 // them by inheritance or partitioning, and for what would tell of a written value.
-func columnsQuery(oids []uint32) string {
-	list := make([]string, 0, len(oids))
-	for _, oid := range oids {
-		list = append(list, strconv.FormatUint(uint64(oid), 10))
-	}
-	roots := `'{` + strings.Join(list, ",") + `}'::pg_catalog.oid[]`
+// Its parameter is their OIDs.
+var columnsQuery = func() string {
+	roots := `(SELECT $1::pg_catalog.oid[])`
+	of := anyOf(roots)
 	return `WITH RECURSIVE kin(root, oid) AS (SELECT r.o, r.o FROM pg_catalog.unnest(` + roots + `) r(o)` +
 		` UNION SELECT k.root, CASE WHEN i.inhparent OPERATOR(pg_catalog.=) k.oid THEN i.inhrelid ELSE i.inhparent END` +
 		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid)` +
 		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated)` +
-		` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY (` + roots + `) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
+		` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
 		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text` +
 		` FROM kin k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` UNION ALL SELECT 'generated', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text, NULL` +
@@ -82,19 +99,19 @@ func columnsQuery(oids []uint32) string {
 		` AND (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.oid` +
 		` OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.adrelid` +
 		` AND d.objsubid OPERATOR(pg_catalog.=) f.adnum)` +
-		` WHERE f.adrelid OPERATOR(pg_catalog.=) ANY (` + roots + `)` +
+		` WHERE f.adrelid OPERATOR(pg_catalog.=) ` + of + `` +
 		` UNION ALL SELECT 'unique', i.indrelid::pg_catalog.text, i.indkey::pg_catalog.text, CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN '' ELSE 'x' END, NULL` +
-		` FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) ANY (` + roots + `) AND (i.indisunique OR i.indisexclusion)` +
+		` FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) ` + of + ` AND (i.indisunique OR i.indisexclusion)` +
 		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text, b.attname::pg_catalog.text` +
 		` FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
 		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +
 		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.x` +
 		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
-		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ANY (` + roots + `)`
-}
+		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of
+}()
 
-// array renders names as an array constant of type name[].
+// array renders names as an array in text format.
 func array(list []string) string {
 	var b strings.Builder
 	b.WriteString("{")
@@ -105,7 +122,19 @@ func array(list []string) string {
 		b.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`)
 	}
 	b.WriteString("}")
-	return literal(b.String()) + "::pg_catalog.name[]"
+	return b.String()
+}
+
+func (m *mentioned) question() Question {
+	return Question{SQL: namesQuery, Arguments: []string{array(m.functions), array(m.operators), array(m.types), array(m.relations), array(m.schemas)}}
+}
+
+func columnsOf(oids []uint32) Question {
+	list := make([]string, 0, len(oids))
+	for _, oid := range oids {
+		list = append(list, strconv.FormatUint(uint64(oid), 10))
+	}
+	return Question{SQL: columnsQuery, Arguments: []string{"{" + strings.Join(list, ",") + "}"}}
 }
 
 // definitions are the catalog entries that an analysis relied on: what it asked and a
@@ -115,11 +144,14 @@ type definitions struct {
 	masks map[origin]sql.MaskRef
 	// relations are those whose columns are in masks.
 	relations map[uint32]bool
+	// state is an answer to stateQuery from before the reads were made or last verified; empty
+	// if there was none that proves anything. It is the session's own.
+	state string
 }
 
 type readDefinition struct {
-	query string
-	sum   [sha256.Size]byte
+	question Question
+	sum      [sha256.Size]byte
 }
 
 type origin struct {
@@ -127,18 +159,29 @@ type origin struct {
 	attribute uint16
 }
 
-// read asks the catalog and notes the answer.
-func (d *definitions) read(ctx context.Context, c *Catalog, query string) ([][]*string, error) {
-	rows, err := c.q.Query(ctx, query)
+// read asks the catalog and notes the answer. The first read is preceded by the state.
+func (d *definitions) read(ctx context.Context, c *Catalog, q Question) ([][]*string, error) {
+	questions := []Question{q}
+	if len(d.reads) == 0 {
+		questions = []Question{{SQL: stateQuery}, q}
+	}
+	answers, err := c.q.Ask(ctx, questions...)
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
+	if len(answers) != len(questions) {
+		return nil, errCatalogAnswer
+	}
+	if len(questions) == 2 {
+		d.state = c.observe(answers[0])
+	}
+	rows := answers[len(answers)-1]
 	for _, row := range rows {
 		if len(row) != 5 || row[0] == nil {
 			return nil, errCatalogAnswer
 		}
 	}
-	d.reads = append(d.reads, readDefinition{query: query, sum: digest(rows)})
+	d.reads = append(d.reads, readDefinition{question: q, sum: digest(rows)})
 	return rows, nil
 }
 
@@ -147,24 +190,38 @@ var errCatalogAnswer = errors.New("the catalog's answer is not what was asked fo
 // digest is of a set of rows, whatever their order.
 func digest(rows [][]*string) [sha256.Size]byte {
 	lines := make([]string, 0, len(rows))
+	var b []byte
 	for _, row := range rows {
-		var b strings.Builder
-		for _, v := range row {
-			if v == nil {
-				b.WriteString("-;")
-				continue
-			}
-			fmt.Fprintf(&b, "%d:%s;", len(*v), *v)
-		}
-		lines = append(lines, b.String())
+		b = appendRow(b[:0], row)
+		lines = append(lines, string(b))
 	}
 	slices.Sort(lines)
-	return sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	h := sha256.New()
+	for _, l := range lines {
+		b = append(append(b[:0], l...), '\n')
+		h.Write(b)
+	}
+	return [sha256.Size]byte(h.Sum(b[:0]))
 }
 
-// Verify reads the definitions again that f relies on, after the server has parsed the
-// statement and so holds them still. ErrDefinitionChanged says that f no longer holds;
-// any other error that it cannot be told. Facts that rely on no definition pass.
+// appendRow appends a form of a row that no other row has.
+func appendRow(b []byte, row []*string) []byte {
+	for _, v := range row {
+		if v == nil {
+			b = append(b, "-;"...)
+			continue
+		}
+		b = append(strconv.AppendInt(b, int64(len(*v)), 10), ':')
+		b = append(append(b, *v...), ';')
+	}
+	return b
+}
+
+// Verify makes sure that the definitions that f relies on are unchanged, after the server
+// has parsed the statement and so holds them still. Where the server's state proves that
+// nothing was committed since they were read they are not read again. ErrDefinitionChanged
+// says that f no longer holds; any other error that it cannot be told. Facts that rely on
+// no definition pass.
 func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 	if f == nil || f.Definitions == nil {
 		return nil
@@ -173,16 +230,45 @@ func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 	if !ok || c == nil {
 		return ErrDefinitionChanged
 	}
-	for _, r := range d.reads {
-		rows, err := c.q.Query(ctx, r.query)
+	if d.state != "" && c.calm {
+		answers, err := c.q.Ask(ctx, Question{SQL: stateQuery})
 		if err != nil {
 			return fmt.Errorf("read the catalog: %w", err)
 		}
-		if digest(rows) != r.sum {
+		if len(answers) == 1 && c.observe(answers[0]) == d.state {
+			return nil
+		}
+	}
+	questions := []Question{{SQL: stateQuery}}
+	for _, r := range d.reads {
+		questions = append(questions, r.question)
+	}
+	answers, err := c.q.Ask(ctx, questions...)
+	if err != nil {
+		return fmt.Errorf("read the catalog: %w", err)
+	}
+	if len(answers) != len(questions) {
+		return errCatalogAnswer
+	}
+	state := c.observe(answers[0])
+	for i, r := range d.reads {
+		if digest(answers[i+1]) != r.sum {
+			c.Forget()
 			return ErrDefinitionChanged
 		}
 	}
+	d.state = state
 	return nil
+}
+
+// Proof returns the server's state under which f was verified last; empty if it proves
+// nothing. As long as it is the same the server makes the same of the same text.
+func Proof(f *sql.Facts) string {
+	d, ok := f.Definitions.(*definitions)
+	if !ok {
+		return ""
+	}
+	return d.state
 }
 
 // SameDefinitions reports whether two analyses of one text were told the same by the
@@ -196,7 +282,9 @@ func SameDefinitions(a, b *sql.Facts) bool {
 	if x == nil || y == nil {
 		return x == nil && y == nil && a.Definitions == nil && b.Definitions == nil
 	}
-	return slices.Equal(x.reads, y.reads)
+	return slices.EqualFunc(x.reads, y.reads, func(p, q readDefinition) bool {
+		return p.sum == q.sum && p.question.SQL == q.question.SQL && slices.Equal(p.question.Arguments, q.question.Arguments)
+	})
 }
 
 // MaskedOrigin is a cross-check of a result column's origin as the server reports it: the

@@ -104,7 +104,7 @@ func resolve(ctx context.Context, catalog *Catalog, columns sql.Columns, d *defi
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
-	rows, err := d.read(ctx, catalog, namesQuery(&m))
+	rows, err := d.read(ctx, catalog, m.question())
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func resolve(ctx context.Context, catalog *Catalog, columns sql.Columns, d *defi
 		byOID[strconv.FormatUint(uint64(r.oid), 10)] = r
 	}
 	slices.Sort(oids)
-	rows, err = d.read(ctx, catalog, columnsQuery(oids))
+	rows, err = d.read(ctx, catalog, columnsOf(oids))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (m *meanings) add(rows [][]*string) error {
 			m.types[v[1]] = true
 		case "relation":
 			oid, err := strconv.ParseUint(v[3], 10, 32)
-			if err != nil || len(v[4]) != 3 {
+			if err != nil || len(v[4]) < 3 {
 				return errCatalogAnswer
 			}
 			m.relations[[2]string{v[2], v[1]}] = &relation{oid: uint32(oid), schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',

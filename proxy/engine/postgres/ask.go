@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
+)
+
+// questions are the gate's own prepared statements on the target. Their names are random,
+// but a client can read them in pg_prepared_statements: whatever might have put another
+// statement in the place of one makes the gate prepare them anew under other names.
+type questions struct {
+	names   map[string]string // by text
+	old     []string          // to be closed
+	version string            // of the policy under which they were prepared
+}
+
+// forget gives the statements up.
+func (q *questions) forget() {
+	for _, name := range q.names {
+		q.old = append(q.old, name)
+	}
+	clear(q.names)
+}
+
+// owns reports whether a name of the protocol's is one of the gate's.
+func (r *relay) owns(name []byte) bool {
+	if string(name) == r.secret {
+		return true
+	}
+	for _, own := range r.questions.names {
+		if string(name) == own {
+			return true
+		}
+	}
+	return false
+}
+
+var errReserved = &failure{state: stateNoStatement, message: "the name belongs to the gate"}
+
+// Ask implements the analyser's Querier. All questions go in one flight, in the open
+// pipeline if there is one.
+func (r *relay) Ask(ctx context.Context, list ...pgsql.Question) ([][][]*string, error) {
+	if err := r.room(ctx); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	status, skipping := r.status, r.skipping
+	r.mu.Unlock()
+	if skipping {
+		return nil, errSkipped
+	}
+	if status == failed {
+		return nil, errFailedTransaction
+	}
+	q, alone := newInquiry(), r.pipeline == 0
+	m, kinds, err := r.flight(list)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	for _, kind := range kinds {
+		r.queue.push(await{kind: kind, own: q})
+	}
+	if alone {
+		r.epoch++
+		r.queue.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
+		m = append(m, msgSync, 0, 0, 0, 4)
+	} else {
+		r.queue.items[len(r.queue.items)-1].last = true
+	}
+	r.mu.Unlock()
+	r.asking = m[:0]
+	err = r.toTarget.write(m)
+	if err == nil {
+		err = r.inquire(ctx, q)
+	}
+	if err != nil || len(q.ends) != len(list) {
+		r.questions.forget()
+		if err == nil {
+			err = errMessage
+		}
+		return nil, err
+	}
+	answers, from := make([][][]*string, 0, len(list)), 0
+	for _, end := range q.ends {
+		answers = append(answers, q.rows[from:end])
+		from = end
+	}
+	return answers, nil
+}
+
+// flight is the messages that ask questions, and the answers to be awaited.
+func (r *relay) flight(list []pgsql.Question) ([]byte, []awaitKind, error) {
+	own := &r.questions
+	if version := r.s.Admission().Version; own.names == nil || own.version != version {
+		own.forget()
+		own.names, own.version = map[string]string{}, version
+	}
+	m, kinds := r.asking[:0], make([]awaitKind, 0, 8)
+	for _, name := range own.old {
+		m, kinds = appendClose(m, 'S', name), append(kinds, awaitClose)
+	}
+	own.old = own.old[:0]
+	for _, q := range list {
+		name := own.names[q.SQL]
+		if name == "" {
+			var err error
+			if name, err = r.engine.name(); err != nil {
+				return nil, nil, err
+			}
+			own.names[q.SQL] = name
+			at := len(m)
+			m = appendString(appendString(beginMessage(m, msgParse), name), q.SQL)
+			m, kinds = endMessage(append(m, 0, 0), at), append(kinds, awaitParse)
+		}
+		m = r.appendQuestion(m, name, q.Arguments)
+		kinds = append(kinds, awaitBind, awaitExecute, awaitClose)
+	}
+	return m, kinds, nil
+}
+
+// appendQuestion appends the messages that run a prepared question and leave no portal.
+// The portal's name is the gate's own: the unnamed one is the client's.
+func (r *relay) appendQuestion(m []byte, name string, arguments []string) []byte {
+	at := len(m)
+	m = appendString(appendString(beginMessage(m, msgBind), r.secret), name)
+	m = append(m, 0, 0)
+	m = binary.BigEndian.AppendUint16(m, uint16(len(arguments))) //nolint:gosec // a handful
+	for _, a := range arguments {
+		m = append(binary.BigEndian.AppendUint32(m, uint32(len(a))), a...) //nolint:gosec // bounded by the statement
+	}
+	m = endMessage(append(m, 0, 0), at)
+	return appendClose(appendExecute(m, r.secret), 'P', r.secret)
+}
+
+func appendClose(m []byte, kind byte, name string) []byte {
+	at := len(m)
+	m = append(beginMessage(m, msgClose), kind)
+	return endMessage(appendString(m, name), at)
+}
+
+// forwarded notes what a command that went to the target may have changed for the gate.
+func (r *relay) forwarded(f *sql.Facts) {
+	if hasKind(f, "Prepare", "Execute", "Deallocate", "Discard") {
+		r.questions.forget()
+	}
+	for _, n := range f.Nodes {
+		switch n.Group {
+		case sql.GroupRead, sql.GroupWrite:
+			r.redefined = r.redefined || strings.HasPrefix(string(n.Kind), "Create")
+		case sql.GroupTransaction:
+			// The end of a transaction, or a return to a savepoint, may undo definitions.
+		default:
+			r.redefined = true
+		}
+		if r.redefined {
+			r.catalog.Forget()
+		}
+	}
+}
