@@ -87,8 +87,8 @@ type ApprovalCommand struct {
 	// +optional
 	Parameters []string `json:"parameters,omitempty"`
 
-	// digest is the SHA-256 over the exact bytes of the command, its parameters and its
-	// context, in lower-case hex: what an approval is bound to.
+	// digest is the HMAC-SHA-256 over the exact bytes of the command, its parameters and its
+	// context, keyed by the gate, in lower-case hex: what an approval is bound to.
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:MinLength=64
 	// +required

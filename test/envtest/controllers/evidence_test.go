@@ -94,7 +94,7 @@ var _ = Describe("A RecordingStore", func() {
 		target := wrappers.MakeTarget(p.gate, "orders-db").Store("audit").Obj()
 		Expect(k8s.Create(ctx, target)).To(Succeed())
 		expectStore(store, metav1.ConditionTrue, v1alpha1.ReasonReady, 0, 0)
-		expectTarget(target, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+		expectTarget(target, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 		endSession(p.gate, "a", "audit", clk.Now())
 		makeSegment(p.gate, "a", 0, 1000)

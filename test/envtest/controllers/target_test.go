@@ -109,7 +109,7 @@ var _ = Describe("A Target", func() {
 		report := func(status, reason, message string) {
 			patch := `{"apiVersion":"access.cardea.dev/v1alpha1","kind":"Target","status":{"conditions":[{"type":"UpstreamReachable","status":"` +
 				status + `","reason":"` + reason + `","message":"` + message + `","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`
-			Expect(k8s.Status().Patch(ctx, target, client.RawPatch("application/apply-patch+yaml", []byte(patch)), //nolint:staticcheck // the proxy's very bytes
+			Expect(k8s.Status().Patch(ctx, target, client.RawPatch("application/apply-patch+yaml", []byte(patch)),
 				client.FieldOwner("cardea-proxy"), client.ForceOwnership)).To(Succeed())
 		}
 		report("False", v1alpha1.ReasonUnreachable, "no route to host")
@@ -117,7 +117,7 @@ var _ = Describe("A Target", func() {
 		expectTarget(target, accepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
 		for _, m := range target.ManagedFields {
 			if m.Manager != "cardea-proxy" {
-				Expect(string(m.FieldsV1.Raw)).NotTo(ContainSubstring("UpstreamReachable"), m.Manager)
+				Expect(m.FieldsV1.GetRawString()).NotTo(ContainSubstring("UpstreamReachable"), m.Manager)
 			}
 		}
 		report("True", v1alpha1.ReasonReachable, "")

@@ -18,8 +18,8 @@ type ApprovalCommandApplyConfiguration struct {
 	Text *string `json:"text,omitempty"`
 	// parameters are the bound values as text, masked like the command.
 	Parameters []string `json:"parameters,omitempty"`
-	// digest is the SHA-256 over the exact bytes of the command, its parameters and its
-	// context, in lower-case hex: what an approval is bound to.
+	// digest is the HMAC-SHA-256 over the exact bytes of the command, its parameters and its
+	// context, keyed by the gate, in lower-case hex: what an approval is bound to.
 	Digest *string `json:"digest,omitempty"`
 	// context is what gives the command its meaning, by name: database, role, searchPath.
 	Context map[string]apiv1alpha1.ContextValue `json:"context,omitempty"`
