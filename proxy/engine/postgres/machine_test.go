@@ -264,3 +264,38 @@ func TestPatient(t *testing.T) {
 	}
 	stop()
 }
+
+// What the client sends after the target has failed the pipeline is never answered, even
+// if the client's side did not know of the failure yet.
+func TestOvertakenByFailure(t *testing.T) {
+	r, p := bench(t, true, strings.NewReader(""), io.Discard)
+	r.skipping = true
+	st, po, c, q := &statement{}, &portal{statement: &statement{}}, newCommand(r.s, p), newInquiry()
+	for _, a := range []await{{kind: awaitParse, statement: st}, {kind: awaitBind, portal: po}, {kind: awaitExecute, command: c}, {kind: awaitDescribe, own: q, last: true}} {
+		r.push(a)
+	}
+	if r.queue.len() != 0 || st.outcome != notMade || po.outcome != notMade || !c.done {
+		t.Errorf("%d answers are awaited; the statement is %d, the portal %d, the command done: %v", r.queue.len(), st.outcome, po.outcome, c.done)
+	}
+	select {
+	case <-q.done:
+	default:
+		t.Error("the gate's own question waits forever")
+	}
+	r.skipping = false
+	if r.push(await{kind: awaitSync}); r.queue.len() != 1 {
+		t.Error("the Sync is not awaited")
+	}
+}
+
+// A target may send any SQLSTATE.
+func TestFailureFrom(t *testing.T) {
+	r, _ := bench(t, true, strings.NewReader(""), io.Discard)
+	r.strict = true
+	for _, state := range []string{"", "X", "234567", "22012"} {
+		m := (&failure{state: state, message: "secret"}).append(nil, msgErrorResponse, "ERROR")
+		if f := r.failureFrom(m); len(f.state) != 5 || strings.Contains(f.message, "secret") {
+			t.Errorf("%q: %+v", state, f)
+		}
+	}
+}

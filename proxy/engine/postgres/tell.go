@@ -12,7 +12,7 @@ var reported = map[string]bool{
 // masks its text may hold masked values: the SQLSTATE says what kind of error it is.
 func (r *relay) failureFrom(m []byte) *failure {
 	f := &failure{state: errorField(m[headSize:], 'C')}
-	if f.state == "" {
+	if len(f.state) != 5 {
 		f.state = "XX000"
 	}
 	if r.veiled() {
