@@ -6,7 +6,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -47,8 +47,8 @@ func consentOptions() cache.Options {
 
 // strip drops what no reconciler looks at and what takes most of the room.
 func strip(in any) (any, error) {
-	obj, err := meta.Accessor(in)
-	if err != nil {
+	obj, ok := in.(metav1.Object)
+	if !ok {
 		// A tombstone of a deletion: it is kept as it is.
 		return in, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,11 +57,12 @@ func (r *Reconciler) deleteSecrets(ctx context.Context, namespace, name string) 
 
 func (r *Reconciler) deleteSecret(ctx context.Context, key types.NamespacedName, namespace, name string) error {
 	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, key, secret)
-	if client.IgnoreNotFound(err) != nil {
+	switch err := r.Live.Get(ctx, key, secret); {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
 		return fmt.Errorf("read Secret %s: %w", key, err)
-	}
-	if err != nil || !ours(secret, namespace, name) {
+	case !ours(secret, namespace, name):
 		return nil
 	}
 	return r.delete(ctx, secret)

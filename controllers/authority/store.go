@@ -73,7 +73,7 @@ func (s *Store) load(ctx context.Context, name string, labels map[string]string,
 	}
 	keys, err := Parse(secret.Data)
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s/%s: %w; delete it to have a new one made", s.Namespace, name, err)
+		return nil, fmt.Errorf("authority in Secret %s/%s: %w; delete it to have a new one made", s.Namespace, name, err)
 	}
 	rotated, changed, err := keys.Rotated(name, now)
 	if err != nil || !changed {

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -63,8 +64,8 @@ func pointers[T any](items []T) []*T {
 func Selected(ctx context.Context, c client.Reader, namespace, root string, selector *metav1.LabelSelector) (int32, error) {
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
-		// The rule's own assessment says so; it selects nothing that can be counted.
-		return 0, nil
+		// The rule's own assessment says so; what is no selector selects nothing.
+		s = labels.Nothing()
 	}
 	opts := []client.ListOption{client.MatchingLabelsSelector{Selector: s}, client.UnsafeDisableDeepCopy}
 	if namespace != root {

@@ -66,7 +66,9 @@ func TestRelease(t *testing.T) {
 					done := make(chan error)
 					go func() { _, err := h.Await(t.Context(), q); done <- err }()
 					if mode == v1alpha1.PendingReject {
-						<-done
+						if err := <-done; codeOf(err) != "CDA-3001" {
+							t.Fatalf("Await() = %v, want CDA-3001", err)
+						}
 					}
 					synctest.Wait()
 					tc.set(m)

@@ -179,12 +179,12 @@ func (l *library) open(c *target) *shut {
 	return l.findRules(c)
 }
 
-func (c *target) checkSpec() error {
-	p := c.object.Spec.Postgres
+func (t *target) checkSpec() error {
+	p := t.object.Spec.Postgres
 	if p == nil {
 		return errors.New("exactly one of postgres must be set")
 	}
-	c.engine = enginePostgres
+	t.engine = enginePostgres
 	if p.Host == "" {
 		return errors.New("spec.postgres.host: must be set")
 	}

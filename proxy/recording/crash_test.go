@@ -3,6 +3,7 @@ package recording_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -138,7 +139,7 @@ func killWriter(t *testing.T, root, session string, after time.Duration) uint64 
 		}
 		line, err = lines.ReadString('\n')
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {

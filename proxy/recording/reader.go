@@ -303,7 +303,7 @@ func (r *reader) event(line []byte, sequence uint64, index int, name string) err
 	}
 	var e Event
 	if err := json.Unmarshal(line, &e); err != nil {
-		at("cannot be read: " + err.Error())
+		at(fmt.Sprintf("cannot be read: %v", err))
 		return nil
 	}
 	if e.Sequence != sequence {

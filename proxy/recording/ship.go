@@ -78,10 +78,9 @@ func (s *Spool) dispatch(ctx context.Context, wg *sync.WaitGroup, slots chan str
 
 // shipped plans what comes next for a tape.
 func (s *Spool) shipped(ctx context.Context, t *tape, err error) {
-	whole := false
 	t.mu.Lock()
 	t.hurried = false
-	whole = t.progress.Done
+	whole := t.progress.Done
 	more := t.closed || t.offset-t.progress.Offset >= s.c.Limits.ShipBytes
 	resting := t.open == 0 && t.offset > t.progress.Offset
 	if err != nil && ctx.Err() == nil && errors.Is(err, ErrConflict) {

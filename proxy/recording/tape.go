@@ -198,6 +198,7 @@ func (t *tape) follow(k EventKind) {
 		if t.open--; t.open == 0 {
 			t.spool.rest(t)
 		}
+	default: // no other event begins or ends a connection
 	}
 }
 

@@ -69,6 +69,10 @@ func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 		return nil, fmt.Errorf("analyse a statement: %w", err)
 	}
 	defer a.texts.Release(weight)
+	return a.examine(ctx, in, masked)
+}
+
+func (a *Analyzer) examine(ctx context.Context, in Input, masked bool) (*sql.Facts, error) {
 	tree, facts, err := a.read(ctx, in.Text)
 	if err != nil || tree == nil {
 		return facts, err
@@ -87,6 +91,11 @@ func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 	if err := a.trace(ctx, tree, facts, in); err != nil {
 		return nil, err
 	}
+	if facts.MaskViolation != "" && FromMemory(facts) {
+		// A refusal is not verified later: it has to hold now.
+		in.Catalog.Forget()
+		return a.examine(ctx, in, masked)
+	}
 	if in.Catalog != nil && len(c.executes) == 0 && !hasFetch(facts) {
 		in.Catalog.remember(&in, facts)
 	}
@@ -97,10 +106,10 @@ func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult, *sql.Facts, error) {
 	facts := &sql.Facts{}
 	res, err := a.parser.Parse(ctx, text)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("parse a statement: %w", err)
-		}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, nil, fmt.Errorf("parse a statement: %w", err)
+	case err != nil:
 		facts.Unknown = sentence(err)
 		return nil, facts, nil
 	}

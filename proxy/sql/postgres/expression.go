@@ -20,7 +20,6 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 		}
 	}
 	switch e := unwrap(n).(type) {
-	case *pgquery.A_Const, *pgquery.ParamRef, *pgquery.SQLValueFunction, *pgquery.SetToDefault:
 	case *pgquery.ColumnRef:
 		t.unmasked([]column{t.reference(e, s)}, construct)
 	case *pgquery.TypeCast:
@@ -34,35 +33,10 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 			}
 		}
 		each(e.Lexpr, e.Rexpr)
-	case *pgquery.BoolExpr:
-		each(e.Args...)
-	case *pgquery.NullTest:
-		each(e.Arg)
-	case *pgquery.BooleanTest:
-		each(e.Arg)
-	case *pgquery.List:
-		each(e.Items...)
 	case *pgquery.CaseExpr:
 		t.operatorName("=")
 		each(e.Arg, e.Defresult)
 		each(e.Args...)
-	case *pgquery.CaseWhen:
-		each(e.Expr, e.Result)
-	case *pgquery.CoalesceExpr:
-		each(e.Args...)
-	case *pgquery.MinMaxExpr:
-		each(e.Args...)
-	case *pgquery.A_ArrayExpr:
-		each(e.Elements...)
-	case *pgquery.RowExpr:
-		each(e.Args...)
-	case *pgquery.CollateClause:
-		each(e.Arg)
-	case *pgquery.NamedArgExpr:
-		each(e.Arg)
-	case *pgquery.GroupingFunc:
-		each(e.Args...)
-	case *pgquery.CurrentOfExpr:
 	case *pgquery.A_Indirection:
 		each(e.Arg)
 		t.subscripts(e.Indirection, s, construct)
@@ -71,8 +45,46 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 	case *pgquery.FuncCall:
 		t.call(e, s)
 	default:
-		t.deny(construct + " holds an expression whose lineage is not established")
+		operands, ok := plainOperands(e)
+		if !ok {
+			t.deny(construct + " holds an expression whose lineage is not established")
+		}
+		each(operands...)
 	}
+}
+
+// plainOperands returns the operands of an expression that calls nothing a user can
+// define, so that it holds no more than they do; false for any other.
+func plainOperands(m any) ([]*pgquery.Node, bool) {
+	switch e := m.(type) {
+	case *pgquery.A_Const, *pgquery.ParamRef, *pgquery.SQLValueFunction, *pgquery.SetToDefault, *pgquery.CurrentOfExpr:
+		return nil, true
+	case *pgquery.BoolExpr:
+		return e.Args, true
+	case *pgquery.NullTest:
+		return []*pgquery.Node{e.Arg}, true
+	case *pgquery.BooleanTest:
+		return []*pgquery.Node{e.Arg}, true
+	case *pgquery.List:
+		return e.Items, true
+	case *pgquery.CaseWhen:
+		return []*pgquery.Node{e.Expr, e.Result}, true
+	case *pgquery.CoalesceExpr:
+		return e.Args, true
+	case *pgquery.MinMaxExpr:
+		return e.Args, true
+	case *pgquery.A_ArrayExpr:
+		return e.Elements, true
+	case *pgquery.RowExpr:
+		return e.Args, true
+	case *pgquery.CollateClause:
+		return []*pgquery.Node{e.Arg}, true
+	case *pgquery.NamedArgExpr:
+		return []*pgquery.Node{e.Arg}, true
+	case *pgquery.GroupingFunc:
+		return e.Args, true
+	}
+	return nil, false
 }
 
 // subscripts allows those of arrays. A field of a composite value could as well be a
@@ -286,6 +298,7 @@ func subLinkName(e *pgquery.SubLink) string {
 		if list := e.Subselect.GetSelectStmt().GetTargetList(); len(list) > 0 && list[0].GetResTarget() != nil {
 			return outputName(list[0].GetResTarget())
 		}
+	default: // the others have no name of their own
 	}
 	return ""
 }
@@ -315,6 +328,7 @@ func valueFunctionName(e *pgquery.SQLValueFunction) string {
 		return "current_catalog"
 	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_SCHEMA:
 		return "current_schema"
+	default:
+		return ""
 	}
-	return ""
 }

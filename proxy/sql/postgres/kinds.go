@@ -165,12 +165,14 @@ var objects = map[pgquery.ObjectType]string{
 // about returns a statement about an object, in the group that the object belongs to. An
 // object without a name here makes the statement unknown.
 func about(k sql.Kind, t pgquery.ObjectType) sql.Node {
-	n := sql.Node{Kind: k, Group: sql.GroupDefinition, Object: objects[t]}
+	n := sql.Node{Kind: k, Object: objects[t]}
 	switch t {
 	case pgquery.ObjectType_OBJECT_ROLE, pgquery.ObjectType_OBJECT_USER_MAPPING, pgquery.ObjectType_OBJECT_PARAMETER_ACL, pgquery.ObjectType_OBJECT_DEFACL:
 		n.Group = sql.GroupPrivilege
 	case pgquery.ObjectType_OBJECT_DATABASE, pgquery.ObjectType_OBJECT_TABLESPACE:
 		n.Group = sql.GroupAdministration
+	default:
+		n.Group = sql.GroupDefinition
 	}
 	if n.Object == "" {
 		return sql.Node{}
@@ -202,6 +204,17 @@ func kind(m any, name string) sql.Node {
 			return node("Create", sql.GroupDefinition, "Procedure")
 		}
 		return node("Create", sql.GroupDefinition, "Function")
+	case *pgquery.GrantStmt:
+		return grantKind(m.IsGrant, objects[m.Objtype])
+	case *pgquery.GrantRoleStmt:
+		return grantKind(m.IsGrant, "Role")
+	}
+	return objectKind(m)
+}
+
+// objectKind classifies the statements that name the kind of object they are about.
+func objectKind(m any) sql.Node {
+	switch m := m.(type) {
 	case *pgquery.CreateTableAsStmt:
 		return about("Create", m.Objtype)
 	case *pgquery.DefineStmt:
@@ -220,10 +233,6 @@ func kind(m any, name string) sql.Node {
 		return about("Comment", m.Objtype)
 	case *pgquery.DropStmt:
 		return about("Drop", m.RemoveType)
-	case *pgquery.GrantStmt:
-		return grantKind(m.IsGrant, objects[m.Objtype])
-	case *pgquery.GrantRoleStmt:
-		return grantKind(m.IsGrant, "Role")
 	}
 	return sql.Node{}
 }
@@ -268,8 +277,9 @@ func transactionKind(m *pgquery.TransactionStmt) sql.Node {
 		return node("Savepoint", sql.GroupTransaction, "")
 	case pgquery.TransactionStmtKind_TRANS_STMT_PREPARE:
 		return node("Prepare", sql.GroupTransaction, "")
+	default:
+		return sql.Node{}
 	}
-	return sql.Node{}
 }
 
 func setKind(m *pgquery.VariableSetStmt) sql.Node {
@@ -280,6 +290,7 @@ func setKind(m *pgquery.VariableSetStmt) sql.Node {
 		return node("Set", sql.GroupSession, "")
 	case pgquery.VariableSetKind_VAR_RESET, pgquery.VariableSetKind_VAR_RESET_ALL:
 		return node("Reset", sql.GroupSession, "")
+	default:
+		return sql.Node{}
 	}
-	return sql.Node{}
 }

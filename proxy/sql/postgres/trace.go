@@ -166,11 +166,14 @@ func standsAlone(m any) bool {
 	switch m := m.(type) {
 	case *pgquery.TransactionStmt:
 		switch m.Kind {
-		case pgquery.TransactionStmtKind_TRANS_STMT_PREPARE, pgquery.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
-			pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED, pgquery.TransactionStmtKind_TRANSACTION_STMT_KIND_UNDEFINED:
+		case pgquery.TransactionStmtKind_TRANS_STMT_BEGIN, pgquery.TransactionStmtKind_TRANS_STMT_START,
+			pgquery.TransactionStmtKind_TRANS_STMT_COMMIT, pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK,
+			pgquery.TransactionStmtKind_TRANS_STMT_SAVEPOINT, pgquery.TransactionStmtKind_TRANS_STMT_RELEASE,
+			pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+			return true
+		default: // two-phase commit is not
 			return false
 		}
-		return true
 	case *pgquery.VariableSetStmt:
 		return plainSetting(m)
 	case *pgquery.DeallocateStmt, *pgquery.ClosePortalStmt, *pgquery.UnlistenStmt:
@@ -190,8 +193,9 @@ func plainSetting(m *pgquery.VariableSetStmt) bool {
 		return plainSettings[name] || harmless(m)
 	case pgquery.VariableSetKind_VAR_SET_DEFAULT, pgquery.VariableSetKind_VAR_RESET, pgquery.VariableSetKind_VAR_SET_CURRENT:
 		return plainSettings[name]
+	default:
+		return false
 	}
-	return false
 }
 
 // top establishes the one statement of a command and whether it returns rows.
@@ -206,8 +210,10 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 		return t.update(m, s), len(m.ReturningList) > 0
 	case *pgquery.DeleteStmt:
 		return t.delete(m, s), len(m.ReturningList) > 0
-	case *pgquery.CopyStmt:
-		t.copy(m, s)
+	case *pgquery.ExecuteStmt:
+		return t.execute(m, s)
+	case *pgquery.FetchStmt:
+		return t.fetch(m, s)
 	case *pgquery.ExplainStmt:
 		t.explain(m)
 		return []column{{name: "QUERY PLAN"}}, true
@@ -216,6 +222,16 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 			return make([]column, 3), true
 		}
 		return make([]column, 1), true
+	}
+	t.silent(m, s)
+	return nil, false
+}
+
+// silent establishes a command that returns no rows; those of a COPY come by themselves.
+func (t *tracer) silent(m any, s *scope) {
+	switch m := m.(type) {
+	case *pgquery.CopyStmt:
+		t.copy(m, s)
 	case *pgquery.TruncateStmt:
 		for _, n := range m.Relations {
 			t.target(n.GetRangeVar())
@@ -230,10 +246,6 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 		t.nothingMasked(t.statement(unwrap(m.Query), s), "PREPARE")
 	case *pgquery.DeclareCursorStmt:
 		t.nothingMasked(t.statement(unwrap(m.Query), s), "a cursor")
-	case *pgquery.ExecuteStmt:
-		return t.execute(m, s)
-	case *pgquery.FetchStmt:
-		return t.fetch(m, s)
 	case *pgquery.CreateStmt:
 		t.createTable(m, s)
 	case *pgquery.CreateTableAsStmt:
@@ -249,7 +261,6 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 	default:
 		t.deny("this kind of statement is not used on a target with masks")
 	}
-	return nil, false
 }
 
 // statement establishes a statement that stands within another.

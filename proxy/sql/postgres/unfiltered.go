@@ -65,6 +65,10 @@ func (t target) always(n *pgquery.Node, depth int) bool {
 			return t.always(e.Arg, depth+1)
 		case pgquery.BoolTestType_IS_FALSE, pgquery.BoolTestType_IS_NOT_TRUE:
 			return t.never(e.Arg, depth+1)
+		case pgquery.BoolTestType_IS_UNKNOWN:
+			return false
+		default:
+			return true
 		}
 	case *pgquery.CaseExpr:
 		for _, w := range e.Args {
@@ -97,6 +101,8 @@ func (t target) never(n *pgquery.Node, depth int) bool {
 			return slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return t.never(a, depth+1) }) || complements(e.Args)
 		case pgquery.BoolExprType_OR_EXPR:
 			return !slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return !t.never(a, depth+1) })
+		default:
+			return true
 		}
 	case *pgquery.NullTest:
 		return e.Nulltesttype == pgquery.NullTestType_IS_NULL
@@ -119,8 +125,9 @@ func (t target) boolAlways(e *pgquery.BoolExpr, depth int) bool {
 		return !slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return !t.always(a, depth+1) })
 	case pgquery.BoolExprType_OR_EXPR:
 		return slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return t.always(a, depth+1) }) || complements(e.Args)
+	default:
+		return true
 	}
-	return true
 }
 
 // operatorAlways recognises comparisons that hold for all values.
@@ -138,6 +145,7 @@ func (t target) operatorAlways(e *pgquery.A_Expr) bool {
 		return same(e.Lexpr, e.Rexpr)
 	case pgquery.A_Expr_Kind_AEXPR_DISTINCT:
 		return e.Rexpr.GetAConst().GetIsnull() || e.Lexpr.GetAConst().GetIsnull()
+	default: // the operator alone says what the others mean
 	}
 	switch operator(e) {
 	case "=", "<=", ">=":

@@ -43,7 +43,7 @@ func main() {
 			log.Fatal(err)
 		}
 		go func() {
-			if err := relay(c, *upstream, &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			if err := relay(c, *upstream, &tls.Config{Certificates: []tls.Certificate{pair}}); err != nil {
 				log.Print(err)
 			}
 		}()
@@ -81,7 +81,14 @@ func relay(c net.Conn, upstream string, config *tls.Config) error {
 		err = copyMessages(r, w)
 	}
 	server.Close()
-	<-done
+	return errors.Join(unlessEnded(err), unlessEnded(<-done))
+}
+
+// unlessEnded returns nil for what a connection says when either side has closed it.
+func unlessEnded(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
 	return err
 }
 

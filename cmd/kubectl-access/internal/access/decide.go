@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,14 +114,11 @@ func (p *plugin) refuse(r *v1alpha1.ApprovalRequest, mine v1alpha1.ApprovalDecis
 }
 
 func names(subjects []v1alpha1.Subject) string {
-	s := ""
+	list := make([]string, len(subjects))
 	for i, a := range subjects {
-		if i > 0 {
-			s += ", "
-		}
-		s += string(a.Kind) + " " + a.Name
+		list[i] = string(a.Kind) + " " + a.Name
 	}
-	return s
+	return strings.Join(list, ", ")
 }
 
 // printDecision shows what was decided on, so that a mistyped name does not go unnoticed.

@@ -108,8 +108,9 @@ func isLiteral(t pgquery.Token) bool {
 	case pgquery.Token_SCONST, pgquery.Token_USCONST, pgquery.Token_BCONST, pgquery.Token_XCONST, pgquery.Token_ICONST, pgquery.Token_FCONST,
 		pgquery.Token_SQL_COMMENT, pgquery.Token_C_COMMENT:
 		return true
+	default: // keywords, operators, names and places of parameters
+		return false
 	}
-	return false
 }
 
 // readAll and writeAll use the two pipes without the runtime's poller, whose system calls
