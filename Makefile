@@ -54,6 +54,10 @@ verify-generated: ## Fail when generated files differ from what the types say
 fuzz: ## Run every fuzz test for FUZZTIME
 	hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: bench
+bench: preflight ## Measure the gate against direct, PgBouncer and a bare relay; about 25 minutes
+	go test -tags bench -run '^$$' -bench . -benchtime 1x -timeout 90m ./test/bench
+
 .PHONY: preflight
 preflight: ## Check this machine and, as root on Debian, install what is missing
 	hack/preflight.sh
