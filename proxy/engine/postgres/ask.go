@@ -71,6 +71,7 @@ func (r *relay) Ask(ctx context.Context, list ...pgsql.Question) ([][][]*string,
 		m = append(m, msgSync, 0, 0, 0, 4)
 	} else {
 		r.queue.items[len(r.queue.items)-1].last = true
+		r.overtaken()
 	}
 	r.mu.Unlock()
 	r.asking = m[:0]
