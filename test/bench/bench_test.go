@@ -50,7 +50,8 @@ func BenchmarkPgbench(b *testing.B) {
 		{name: "direct", env: client(server.Port, "app", "app", server.CAFile)},
 		pgbouncer(b, server),
 		relay(b, server),
-		gate(b, server),
+		gate(b, server, "gate", ""),
+		gate(b, server, "gate+masks", masks),
 	}
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for _, clients := range []int{1, 8, 64} {
@@ -89,11 +90,12 @@ func measure(b *testing.B, ways []*way, args ...string) {
 		b.Logf("%-10s %8.0f tps  %7.3f ms  %6.1f µs CPU of the middle for each transaction", w.name, median(w.figure["tps"]), median(w.figure["ms"]), median(w.figure["us_cpu"]))
 		b.ReportMetric(median(w.figure["tps"]), w.name+"_tps")
 	}
-	last := ways[len(ways)-1]
-	for _, w := range ways[:len(ways)-1] {
-		b.Logf("gate/%s: throughput %.2f", w.name, median(last.figure["tps"])/median(w.figure["tps"]))
+	for _, g := range ways[3:] {
+		for _, w := range ways[:3] {
+			b.Logf("%s/%s: throughput %.2f", g.name, w.name, median(g.figure["tps"])/median(w.figure["tps"]))
+		}
+		b.Logf("%s/relay: CPU %.2f; %s-direct: %.3f ms", g.name, median(g.figure["us_cpu"])/median(ways[2].figure["us_cpu"]), g.name, median(g.figure["ms"])-median(ways[0].figure["ms"]))
 	}
-	b.Logf("gate/relay: CPU %.2f; gate-direct: %.3f ms", median(last.figure["us_cpu"])/median(ways[2].figure["us_cpu"]), median(last.figure["ms"])-median(ways[0].figure["ms"]))
 }
 
 var (

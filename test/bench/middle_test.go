@@ -62,11 +62,12 @@ log_disconnections = 0
 	return w
 }
 
-// gate starts the standalone proxy with identity, policy, masking rules and recording on.
-func gate(b *testing.B, s *pgtest.Server) *way {
+// gate starts the standalone proxy with identity, policy and recording on, and with more
+// rules if there are any.
+func gate(b *testing.B, s *pgtest.Server, name, rules string) *way {
 	binary := build(b, "../../cmd/proxy")
 	dir, port := b.TempDir(), freePort(b)
-	put(b, filepath.Join(dir, "policy.yaml"), fmt.Sprintf(policy, s.Port, time.Now().Add(12*time.Hour).UTC().Format(time.RFC3339)))
+	put(b, filepath.Join(dir, "policy.yaml"), fmt.Sprintf(policy, s.Port, time.Now().Add(12*time.Hour).UTC().Format(time.RFC3339))+rules)
 	pid, _ := spawn(b, true, nil, binary, "--manifests", dir, "--postgres-port", strconv.Itoa(port), "--metrics-port", "0")
 	read := func(key string) string {
 		content, err := os.ReadFile(filepath.Join(dir, ".credentials", "bench", key))
@@ -75,13 +76,12 @@ func gate(b *testing.B, s *pgtest.Server) *way {
 		}
 		return strings.TrimSpace(string(content))
 	}
-	w := &way{name: "gate", env: client(port, read("username"), read("password"), filepath.Join(dir, ".credentials", "bench", "ca.crt")), pid: pid}
+	w := &way{name: name, env: client(port, read("username"), read("password"), filepath.Join(dir, ".credentials", "bench", "ca.crt")), pid: pid}
 	await(b, w)
 	return w
 }
 
-// policy masks a column of the database, so that every statement is analysed with its
-// lineage, and has a rule that every statement is matched against.
+// policy has a rule that every statement is matched against.
 const policy = `apiVersion: v1
 kind: Secret
 metadata: {name: login, namespace: gate, labels: {access.cardea.dev/target: bench}}
@@ -92,19 +92,12 @@ apiVersion: access.cardea.dev/v1alpha1
 kind: Target
 metadata: {name: bench, namespace: gate}
 spec:
-  requires: [MaskingRule, CommandRule]
+  requires: [CommandRule]
   postgres:
     host: 127.0.0.1
     port: %d
     tls: {mode: Disable}
     login: {secretRef: {name: login}}
----
-apiVersion: access.cardea.dev/v1alpha1
-kind: MaskingRule
-metadata: {name: pii, namespace: gate}
-spec:
-  targetSelector: {}
-  columns: [{names: ["*.*.ssn"], function: {partial: {keepLast: 4}}}]
 ---
 apiVersion: access.cardea.dev/v1alpha1
 kind: CommandRule
@@ -123,6 +116,17 @@ spec:
   expiresAt: %s
   reason: benchmark
   postgres: {databases: [bench], access: ReadWrite}
+`
+
+// masks masks a column of the database that no statement uses, so that every statement is
+// analysed with its lineage.
+const masks = `---
+apiVersion: access.cardea.dev/v1alpha1
+kind: MaskingRule
+metadata: {name: pii, namespace: gate}
+spec:
+  targetSelector: {}
+  columns: [{names: ["*.*.ssn"], function: {partial: {keepLast: 4}}}]
 `
 
 func await(b *testing.B, w *way) {

@@ -55,7 +55,7 @@ func (r *relay) analyze(ctx context.Context, text []byte) (*known, error) {
 	if err != nil {
 		return nil, r.unestablished(ctx, err)
 	}
-	k.facts = facts
+	k.facts, k.remembered = facts, pgsql.FromMemory(facts)
 	return k, nil
 }
 

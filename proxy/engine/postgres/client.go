@@ -203,6 +203,8 @@ func (r *relay) refuse(err error, simple bool) error {
 	default:
 		return err
 	}
+	// The refusal may be for something that has changed since it was read.
+	r.catalog.Forget()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.skipping && r.told {

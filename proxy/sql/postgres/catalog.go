@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
@@ -30,24 +31,40 @@ type Question struct {
 type Catalog struct {
 	q       Querier
 	known   map[string]*sql.Facts
-	version string // of the policy under which they are known
-	state   string // the last answer to stateQuery
-	calm    bool   // the last two were the same
+	answers map[string]*answer // to questions of earlier analyses
+	version string             // of the policy under which they are known
+	state   string             // the last answer to stateQuery
+	calm    bool               // the last two were the same
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.
 func NewCatalog(q Querier) *Catalog {
-	return &Catalog{q: q, calm: true, known: map[string]*sql.Facts{}}
+	return &Catalog{q: q, calm: true, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
 }
 
 const (
 	// maxTextsKnown and maxTextKnown bound what a session remembers.
 	maxTextsKnown = 64
 	maxTextKnown  = 4 << 10
+	// maxAnswers and maxAnswerRows bound the answers among it.
+	maxAnswers    = 32
+	maxAnswerRows = 200
 )
 
 // Forget forgets what is known of all texts: definitions were changed in this session.
-func (c *Catalog) Forget() { clear(c.known) }
+func (c *Catalog) Forget() {
+	if c != nil {
+		clear(c.known)
+		clear(c.answers)
+	}
+}
+
+// answer is what the catalog told once, under a state of the server as in definitions.
+type answer struct {
+	rows  [][]*string
+	sum   [sha256.Size]byte
+	state string
+}
 
 // Calm reports whether nothing was committed lately, so that Verify is likely to need no
 // definitions.

@@ -129,6 +129,21 @@ func (m *mentioned) question() Question {
 	return Question{SQL: namesQuery, Arguments: []string{array(m.functions), array(m.operators), array(m.types), array(m.relations), array(m.schemas)}}
 }
 
+// key is the same for no two questions.
+func (q *Question) key() string {
+	b := append([]byte(q.SQL[:min(len(q.SQL), 4)]), ':')
+	for _, a := range q.Arguments {
+		b = append(append(strconv.AppendInt(b, int64(len(a)), 10), ':'), a...)
+	}
+	return string(b)
+}
+
+// FromMemory reports whether f relies on what was read for an earlier analysis.
+func FromMemory(f *sql.Facts) bool {
+	d, ok := f.Definitions.(*definitions)
+	return ok && d.remembered
+}
+
 func columnsOf(oids []uint32) Question {
 	list := make([]string, 0, len(oids))
 	for _, oid := range oids {
@@ -147,6 +162,8 @@ type definitions struct {
 	// state is an answer to stateQuery from before the reads were made or last verified; empty
 	// if there was none that proves anything. It is the session's own.
 	state string
+	// remembered says that a read is of an earlier analysis.
+	remembered bool
 }
 
 type readDefinition struct {
@@ -161,6 +178,15 @@ type origin struct {
 
 // read asks the catalog and notes the answer. The first read is preceded by the state.
 func (d *definitions) read(ctx context.Context, c *Catalog, q Question) ([][]*string, error) {
+	if a := c.answers[q.key()]; a != nil {
+		if len(d.reads) == 0 {
+			d.state = a.state
+		} else if d.state != a.state {
+			d.state = ""
+		}
+		d.reads, d.remembered = append(d.reads, readDefinition{question: q, sum: a.sum}), true
+		return a.rows, nil
+	}
 	questions := []Question{q}
 	if len(d.reads) == 0 {
 		questions = []Question{{SQL: stateQuery}, q}
@@ -181,7 +207,14 @@ func (d *definitions) read(ctx context.Context, c *Catalog, q Question) ([][]*st
 			return nil, errCatalogAnswer
 		}
 	}
-	d.reads = append(d.reads, readDefinition{question: q, sum: digest(rows)})
+	sum := digest(rows)
+	d.reads = append(d.reads, readDefinition{question: q, sum: sum})
+	if len(c.answers) >= maxAnswers {
+		clear(c.answers)
+	}
+	if len(rows) <= maxAnswerRows {
+		c.answers[q.key()] = &answer{rows: rows, sum: sum, state: d.state}
+	}
 	return rows, nil
 }
 
@@ -255,6 +288,9 @@ func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 		if digest(answers[i+1]) != r.sum {
 			c.Forget()
 			return ErrDefinitionChanged
+		}
+		if a := c.answers[r.question.key()]; a != nil && a.sum == r.sum {
+			a.state = state
 		}
 	}
 	d.state = state
