@@ -44,6 +44,7 @@ func (c *classifier) note(m any) {
 		case pgquery.TransactionStmtKind_TRANS_STMT_PREPARE, pgquery.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED,
 			pgquery.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
 			c.feature(sql.FeatureTwoPhase)
+		default: // the others end or begin a transaction of this session
 		}
 	case *pgquery.DoStmt:
 		c.feature(sql.FeatureDoBlock)
@@ -99,16 +100,7 @@ func (c *classifier) noteRoles(m any) {
 	case *pgquery.AlterDatabaseSetStmt:
 		c.setting(m.Setstmt)
 	case *pgquery.GrantRoleStmt:
-		for _, n := range m.GrantedRoles {
-			if m.IsGrant && strings.HasPrefix(n.GetAccessPriv().GetPrivName(), "pg_") {
-				c.feature(sql.FeatureRoleEscalation)
-			}
-		}
-		for _, n := range m.Opt {
-			if d := n.GetDefElem(); m.IsGrant && d != nil && d.Defname == "admin" {
-				c.feature(sql.FeatureRoleEscalation)
-			}
-		}
+		c.noteMembership(m)
 	case *pgquery.GrantStmt:
 		if m.IsGrant && m.Objtype == pgquery.ObjectType_OBJECT_PARAMETER_ACL {
 			c.feature(sql.FeatureRoleEscalation)
@@ -120,6 +112,23 @@ func (c *classifier) noteRoles(m any) {
 	case *pgquery.AlterSubscriptionStmt:
 		if m.Conninfo != "" {
 			c.credential()
+		}
+	}
+}
+
+// noteMembership reports that a predefined role is given, or the right to give one.
+func (c *classifier) noteMembership(m *pgquery.GrantRoleStmt) {
+	if !m.IsGrant {
+		return
+	}
+	for _, n := range m.GrantedRoles {
+		if strings.HasPrefix(n.GetAccessPriv().GetPrivName(), "pg_") {
+			c.feature(sql.FeatureRoleEscalation)
+		}
+	}
+	for _, n := range m.Opt {
+		if d := n.GetDefElem(); d != nil && d.Defname == "admin" {
+			c.feature(sql.FeatureRoleEscalation)
 		}
 	}
 }
@@ -166,29 +175,12 @@ func (c *classifier) writable(q *pgquery.SelectStmt) {
 
 // noteDefinition reports what definitions change.
 func (c *classifier) noteDefinition(m any) {
+	c.write(defined(m))
 	switch m := m.(type) {
-	case *pgquery.CreateStmt:
-		c.write(m.Relation)
 	case *pgquery.CreateForeignTableStmt:
 		c.feature(sql.FeatureForeignServer)
-		c.write(m.BaseStmt.GetRelation())
 	case *pgquery.ViewStmt:
-		c.write(m.View)
 		c.writable(m.Query.GetSelectStmt())
-	case *pgquery.IndexStmt:
-		c.write(m.Relation)
-	case *pgquery.CreateSeqStmt:
-		c.write(m.Sequence)
-	case *pgquery.AlterSeqStmt:
-		c.write(m.Sequence)
-	case *pgquery.RefreshMatViewStmt:
-		c.write(m.Relation)
-	case *pgquery.RenameStmt:
-		c.write(m.Relation)
-	case *pgquery.AlterObjectSchemaStmt:
-		c.write(m.Relation)
-	case *pgquery.AlterTableStmt:
-		c.write(m.Relation)
 	case *pgquery.AlterTableCmd:
 		c.noteAlterTable(m)
 	case *pgquery.DropStmt:
@@ -196,17 +188,9 @@ func (c *classifier) noteDefinition(m any) {
 		if m.RemoveType == pgquery.ObjectType_OBJECT_POLICY {
 			c.feature(sql.FeatureRowSecurity)
 		}
-	case *pgquery.CreateTrigStmt:
-		c.write(m.Relation)
+	case *pgquery.CreateTrigStmt, *pgquery.RuleStmt:
 		c.feature(sql.FeatureTrigger)
-	case *pgquery.RuleStmt:
-		c.write(m.Relation)
-		c.feature(sql.FeatureTrigger)
-	case *pgquery.CreatePolicyStmt:
-		c.write(m.Table)
-		c.feature(sql.FeatureRowSecurity)
-	case *pgquery.AlterPolicyStmt:
-		c.write(m.Table)
+	case *pgquery.CreatePolicyStmt, *pgquery.AlterPolicyStmt:
 		c.feature(sql.FeatureRowSecurity)
 	case *pgquery.CreateFunctionStmt:
 		c.language(m.Options)
@@ -214,11 +198,47 @@ func (c *classifier) noteDefinition(m any) {
 		c.code()
 	case *pgquery.AlterFunctionStmt:
 		c.functionOptions(m.Actions)
-	case *pgquery.ClusterStmt:
-		c.write(m.Relation)
-	case *pgquery.ReindexStmt:
-		c.write(m.Relation)
 	}
+}
+
+// defined returns the relation that a definition makes, changes or belongs to; nil if it
+// is about none.
+func defined(m any) *pgquery.RangeVar {
+	switch m := m.(type) {
+	case *pgquery.CreateStmt:
+		return m.Relation
+	case *pgquery.CreateForeignTableStmt:
+		return m.BaseStmt.GetRelation()
+	case *pgquery.ViewStmt:
+		return m.View
+	case *pgquery.IndexStmt:
+		return m.Relation
+	case *pgquery.CreateSeqStmt:
+		return m.Sequence
+	case *pgquery.AlterSeqStmt:
+		return m.Sequence
+	case *pgquery.RefreshMatViewStmt:
+		return m.Relation
+	case *pgquery.RenameStmt:
+		return m.Relation
+	case *pgquery.AlterObjectSchemaStmt:
+		return m.Relation
+	case *pgquery.AlterTableStmt:
+		return m.Relation
+	case *pgquery.CreateTrigStmt:
+		return m.Relation
+	case *pgquery.RuleStmt:
+		return m.Relation
+	case *pgquery.CreatePolicyStmt:
+		return m.Table
+	case *pgquery.AlterPolicyStmt:
+		return m.Table
+	case *pgquery.ClusterStmt:
+		return m.Relation
+	case *pgquery.ReindexStmt:
+		return m.Relation
+	}
+	return nil
 }
 
 func (c *classifier) noteAlterTable(m *pgquery.AlterTableCmd) {
@@ -231,6 +251,7 @@ func (c *classifier) noteAlterTable(m *pgquery.AlterTableCmd) {
 		pgquery.AlterTableType_AT_EnableTrigUser, pgquery.AlterTableType_AT_DisableTrigUser, pgquery.AlterTableType_AT_EnableRule,
 		pgquery.AlterTableType_AT_EnableAlwaysRule, pgquery.AlterTableType_AT_EnableReplicaRule, pgquery.AlterTableType_AT_DisableRule:
 		c.feature(sql.FeatureTrigger)
+	default: // the others are no feature
 	}
 }
 

@@ -265,11 +265,14 @@ func (g *gate) over(t testing.TB) error {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !f(); {
-		if time.Now().After(deadline) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for late := time.After(15 * time.Second); !f(); {
+		select {
+		case <-look.C:
+		case <-late:
 			t.Fatalf("it does not happen: %s", what)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
