@@ -248,3 +248,45 @@ func TestUnfiltered(t *testing.T) {
 		}
 	}
 }
+
+func TestUnfilteredStatements(t *testing.T) {
+	cases := map[string]bool{
+		"delete from orders where id = id + 0":                                                                               true,
+		"delete from orders where +orders.id = id":                                                                           true,
+		"delete from orders where id::int = id":                                                                              true,
+		"delete from orders where name || '' = name":                                                                         true,
+		"delete from orders where name collate \"C\" = name":                                                                 true,
+		"delete from orders where greatest(id, id) = id":                                                                     true,
+		"delete from orders a using orders b where a.id = b.id":                                                              true,
+		"delete from orders a using public.orders b where b.id = a.id and true":                                              true,
+		"update orders set x = q.x from (select id, x from orders) q where q.id = orders.id":                                 true,
+		"with x as (select * from orders) delete from orders using x where orders.id = x.id":                                 true,
+		"with x as (select id from orders) delete from orders where id in (select id from x)":                                true,
+		"delete from orders where id in (select id from (select id from orders) q)":                                          true,
+		"merge into orders o using orders s on o.id = s.id when matched then delete":                                         true,
+		"with x as (select id from orders where old limit 9) delete from orders using x where orders.id = x.id":              false,
+		"with x as (select id from orders limit 9) delete from orders where id in (select id from x)":                        false,
+		"update orders set x = c.x from customers c where c.id = orders.customer_id":                                         false,
+		"update orders set x = c.x from customers c where c.id = orders.id":                                                  false,
+		"delete from orders a using orders b where a.email = b.email and a.id > b.id":                                        false,
+		"delete from orders where shipped = billed":                                                                          false,
+		"delete from orders where id = $1 + 1":                                                                               false,
+		"delete from orders where total <> round(total)":                                                                     false,
+		"merge into orders o using customers s on o.id = s.id when matched then delete":                                      false,
+		"delete from orders where id in (select order_id from lines where lines.order_id = orders.id)":                       false,
+		"delete from orders o where o.total = (select max(total) from orders i where i.customer = o.customer and i.ok)":      false,
+		"delete from orders where id = (select id from orders where old order by id limit 1)":                                false,
+		"delete from orders where id = (select min(id) from orders)":                                                         false,
+		"with x as (select id from orders for update skip locked limit 1) delete from orders using x where x.id = orders.id": false,
+	}
+	a := newAnalyzer(t)
+	for text, want := range cases {
+		f, err := a.Analyze(t.Context(), Input{Text: []byte(text)})
+		if err != nil || !f.Known {
+			t.Fatalf("%s: %v %s", text, err, f.Unknown)
+		}
+		if got := slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Unfiltered }); got != want {
+			t.Errorf("%s: unfiltered %v, want %v", text, got, want)
+		}
+	}
+}

@@ -15,9 +15,9 @@ import (
 func unfiltered(m any) bool {
 	switch m := m.(type) {
 	case *pgquery.UpdateStmt:
-		return target{m.Relation}.always(m.WhereClause, 0)
+		return target{m.Relation, m.WithClause, m.FromClause}.always(m.WhereClause, 0)
 	case *pgquery.DeleteStmt:
-		return target{m.Relation}.always(m.WhereClause, 0)
+		return target{m.Relation, m.WithClause, m.UsingClause}.always(m.WhereClause, 0)
 	case *pgquery.MergeStmt:
 		return mergeUnfiltered(m)
 	}
@@ -27,7 +27,7 @@ func unfiltered(m any) bool {
 // mergeUnfiltered reports whether a MERGE updates or deletes rows on a join that is always
 // true, or rows that the source does not name, without a condition.
 func mergeUnfiltered(m *pgquery.MergeStmt) bool {
-	t := target{m.Relation}
+	t := target{m.Relation, m.WithClause, []*pgquery.Node{m.SourceRelation}}
 	join := t.always(m.JoinCondition, 0)
 	return slices.ContainsFunc(m.MergeWhenClauses, func(n *pgquery.Node) bool {
 		w := n.GetMergeWhenClause()
@@ -38,8 +38,12 @@ func mergeUnfiltered(m *pgquery.MergeStmt) bool {
 	})
 }
 
-// target is the relation whose rows are changed.
-type target struct{ r *pgquery.RangeVar }
+// target is the relation whose rows are changed, with what else the statement reads.
+type target struct {
+	r    *pgquery.RangeVar
+	with *pgquery.WithClause
+	from []*pgquery.Node
+}
 
 // always reports whether a condition is, or may well be, true of every row: it looks at no
 // column of the target, or says the same of all its values.
@@ -149,7 +153,7 @@ func (t target) operatorAlways(e *pgquery.A_Expr) bool {
 	}
 	switch operator(e) {
 	case "=", "<=", ">=":
-		return same(e.Lexpr, e.Rexpr)
+		return same(e.Lexpr, e.Rexpr) || t.oneColumn(e.Lexpr) != "" && t.oneColumn(e.Lexpr) == t.oneColumn(e.Rexpr) || t.selfJoin(e)
 	case "~~", "~~*", "~", "~*":
 		return everyPattern(e.Rexpr) || same(e.Lexpr, e.Rexpr)
 	}
@@ -276,16 +280,89 @@ func (t target) name() string {
 	return t.r.GetRelname()
 }
 
+// oneColumn returns the one column of the target that an expression is made of; empty if
+// it looks at more, at nothing of the target, or beyond it. What compares a column with
+// something made of itself is as good as no condition.
+func (t target) oneColumn(n *pgquery.Node) string {
+	found, other := "", false
+	var look func(m any, depth int)
+	look = func(m any, depth int) {
+		switch m := m.(type) {
+		case *pgquery.SubLink, *pgquery.ParamRef:
+			other = true
+		case *pgquery.ColumnRef:
+			name := names(m.Fields)
+			if len(name) == 0 || len(name) > 1 && name[len(name)-2] != t.name() || found != "" && found != name[len(name)-1] {
+				other = true
+				return
+			}
+			found = name[len(name)-1]
+		}
+		if depth > maxDepth || other {
+			other = true
+			return
+		}
+		children(m, func(child any) { look(child, depth+1) })
+	}
+	if look(unwrap(n), 0); other {
+		return ""
+	}
+	return found
+}
+
+// selfJoin recognises the comparison of a column of the target with the same column of
+// another look at the whole target: it holds for each row.
+func (t target) selfJoin(e *pgquery.A_Expr) bool {
+	a, b := names(e.Lexpr.GetColumnRef().GetFields()), names(e.Rexpr.GetColumnRef().GetFields())
+	if operator(e) != "=" || len(a) < 2 || len(b) < 2 || a[len(a)-1] != b[len(b)-1] {
+		return false
+	}
+	if b[len(b)-2] == t.name() {
+		a, b = b, a
+	}
+	return a[len(a)-2] == t.name() && slices.ContainsFunc(t.from, func(n *pgquery.Node) bool { return t.isSelf(n, b[len(b)-2], 0) })
+}
+
+// isSelf reports whether an item of FROM that is called name, or called anything if that is
+// empty, is all of the target.
+func (t target) isSelf(n *pgquery.Node, name string, depth int) bool {
+	if depth > 16 {
+		return true
+	}
+	if s := n.GetRangeSubselect(); s != nil {
+		return (name == "" || s.Alias.GetAliasname() == name) && t.readsAll(s.Subquery.GetSelectStmt(), depth+1)
+	}
+	r := n.GetRangeVar()
+	if r == nil || name != "" && (target{r: r}).name() != name {
+		return false
+	}
+	for _, c := range t.with.GetCtes() {
+		if cte := c.GetCommonTableExpr(); cte.GetCtename() == r.Relname && r.Schemaname == "" {
+			return t.readsAll(cte.Ctequery.GetSelectStmt(), depth+1)
+		}
+	}
+	return strings.EqualFold(r.Relname, t.r.GetRelname())
+}
+
+// readsAll reports whether a query reads all rows of the target and nothing else.
+func (t target) readsAll(s *pgquery.SelectStmt, depth int) bool {
+	return s != nil && len(s.FromClause) == 1 && s.LimitCount == nil && s.LimitOffset == nil && s.HavingClause == nil && len(s.GroupClause) == 0 &&
+		s.WhereClause == nil && t.isSelf(s.FromClause[0], "", depth)
+}
+
 // selfMember recognises a membership test in the target itself, which holds for each row.
 func (t target) selfMember(e *pgquery.SubLink) bool {
 	s := e.Subselect.GetSelectStmt()
 	if s == nil || e.SubLinkType != pgquery.SubLinkType_ANY_SUBLINK && e.SubLinkType != pgquery.SubLinkType_EXISTS_SUBLINK {
 		return false
 	}
+	if e.SubLinkType == pgquery.SubLinkType_ANY_SUBLINK && t.readsAll(s, 0) {
+		return true
+	}
 	self := slices.ContainsFunc(s.FromClause, func(n *pgquery.Node) bool {
 		r := n.GetRangeVar()
 		return r != nil && strings.EqualFold(r.Relname, t.r.GetRelname())
 	})
 	return self && len(s.FromClause) == 1 && s.LimitCount == nil && s.HavingClause == nil && len(s.GroupClause) == 0 &&
-		(s.WhereClause == nil || e.SubLinkType == pgquery.SubLinkType_EXISTS_SUBLINK || target{s.FromClause[0].GetRangeVar()}.always(s.WhereClause, 1))
+		(s.WhereClause == nil || e.SubLinkType == pgquery.SubLinkType_EXISTS_SUBLINK || target{r: s.FromClause[0].GetRangeVar()}.always(s.WhereClause, 1))
 }
