@@ -95,7 +95,7 @@ func (u *upstream) usable(s *session.Session) error {
 func (u *upstream) tested() bool {
 	digits, _, _ := strings.Cut(u.report("server_version"), ".")
 	major, err := strconv.Atoi(digits)
-	return err == nil && major >= oldestMajor && major <= newestMajor
+	return err == nil && major == testedMajor
 }
 
 // name makes up a name that no client guesses.

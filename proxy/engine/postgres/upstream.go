@@ -25,8 +25,9 @@ const (
 	maxSmall = 64 << 10
 	// maxSignInMessages bounds what a target may say before it is ready.
 	maxSignInMessages = 200
-	// oldestMajor and newestMajor are the server versions that the analysis was tried with.
-	oldestMajor, newestMajor = 14, 17
+	// testedMajor is the server version that masking was tried with. The analysis refuses every
+	// statement on another.
+	testedMajor = 15
 )
 
 // upstream is the connection to the target.
