@@ -33,7 +33,7 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 	}
 	h := &hold{relay: r, decision: d}
 	defer h.end()
-	permit, err := r.s.Authorize(r.wait, cmd, h.pending, func(ctx context.Context) (*sql.Facts, error) {
+	permit, err := r.s.Authorize(r.wait, cmd, h.pending, func(ctx context.Context) (*sql.Facts, error) { //nolint:contextcheck // newWait makes it of ctx
 		h.end()
 		again, err := r.analyze(ctx, cmd.Text)
 		if err != nil {
@@ -44,7 +44,7 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 	})
 	h.end()
 	if r.wait.Err() != nil && ctx.Err() == nil {
-		why := context.Cause(r.wait)
+		why := context.Cause(r.wait) //nolint:contextcheck // newWait makes it of ctx
 		r.newWait(ctx)
 		if permit.Valid() {
 			return session.Permit{}, r.notForwarded(permit, why)
@@ -98,7 +98,7 @@ func (h *hold) pending(request string, expires time.Time) error {
 	}
 	f.hint = fmt.Sprintf(`kubectl patch apreq %s -n %s --subresource=status --type=merge -p '{"status":{"decisions":[{"decision":"Approved","comment":"ok"}]}}'`,
 		request, a.Grant.Namespace)
-	if err := r.notify(f.append(nil, msgNotice, "NOTICE")); err != nil {
+	if err := r.notify(f.response(msgNotice, "NOTICE")); err != nil {
 		return err
 	}
 	stop := *r.stopWait.Load()

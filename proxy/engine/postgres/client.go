@@ -86,7 +86,7 @@ func (r *relay) take(ctx context.Context, kind byte, size int) error {
 		if limit <= maxNaming {
 			return protocolError("a message is too long")
 		}
-		return r.takeLong(ctx, kind, size)
+		return r.takeLong(kind, size)
 	}
 	m, err := r.in.whole(size)
 	if err != nil {
@@ -155,7 +155,7 @@ func (r *relay) sync(m []byte) error {
 }
 
 // takeLong drops a command that is too long, without ever holding it.
-func (r *relay) takeLong(ctx context.Context, kind byte, size int) error {
+func (r *relay) takeLong(kind byte, size int) error {
 	if err := r.skip(size); err != nil {
 		return err
 	}

@@ -87,12 +87,13 @@ func (r *relay) screen(ctx context.Context, st *statement) error {
 		}
 		st.meaningEpoch = r.epoch
 		return nil
+	default:
+		refusal := d.Refusal
+		if refusal == nil {
+			refusal = &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
+		}
+		return r.s.Refuse(cmd, refusal)
 	}
-	refusal := d.Refusal
-	if refusal == nil {
-		refusal = &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
-	}
-	return r.s.Refuse(cmd, refusal)
 }
 
 // bind handles a Bind.

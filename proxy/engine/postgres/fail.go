@@ -38,19 +38,18 @@ type failure struct {
 // Error returns the message; a failure holds nothing that a client may not see.
 func (f *failure) Error() string { return f.message }
 
-// append appends an ErrorResponse or NoticeResponse.
-func (f *failure) append(dst []byte, kind byte, severity string) []byte {
-	at := len(dst)
-	dst = beginMessage(dst, kind)
+// response returns an ErrorResponse or NoticeResponse.
+func (f *failure) response(kind byte, severity string) []byte {
+	m := beginMessage(nil, kind)
 	for _, field := range []struct {
 		code byte
 		text string
 	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}} {
 		if field.text != "" {
-			dst = appendString(append(dst, field.code), strings.ReplaceAll(field.text, "\x00", ""))
+			m = appendString(append(m, field.code), strings.ReplaceAll(field.text, "\x00", ""))
 		}
 	}
-	return endMessage(append(dst, 0), at)
+	return endMessage(append(m, 0), 0)
 }
 
 // during is the moment of a refusal; the same refusal has another SQLSTATE at sign-in.
@@ -99,6 +98,7 @@ func stateOf(code policy.Code, when during) string {
 		if when == duringSignIn {
 			return stateCannotConnect
 		}
+	case policy.CodeTerminated: // at any time
 	case policy.CodeUpstream:
 		return stateConnection
 	case policy.CodeRecorder:

@@ -140,7 +140,7 @@ func (e *Engine) encrypt(ctx context.Context, w *wire) (*tls.Conn, *x509.Certifi
 		case code>>16 == protocolMajor:
 			f := &failure{state: stateAuthorization, message: string(policy.CodeProtocol) + ": this gate takes connections with TLS only",
 				hint: "connect with sslmode=verify-full and the gate's CA certificate in sslrootcert, or at least with sslmode=require"}
-			_, _ = w.Write(f.append(nil, msgErrorResponse, "FATAL"))
+			_, _ = w.Write(f.response(msgErrorResponse, "FATAL"))
 			return nil, nil, errNoTLS
 		default:
 			return nil, nil, errStartup

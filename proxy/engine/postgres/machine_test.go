@@ -77,6 +77,7 @@ func (r *relay) expect(kinds []byte, p session.Permit, masked bool) {
 			c := newCommand(r.s, p)
 			c.masked = masked
 			a.command, a.portal = c, &portal{statement: &statement{}}
+		default: // the others hold nothing
 		}
 		if k >= 128 && a.kind != awaitQuery && a.kind != awaitFailure && a.kind != awaitNothing {
 			a.own, a.last = newInquiry(), true
@@ -258,7 +259,10 @@ func TestPatient(t *testing.T) {
 	stop = p.watch(func(err error) { gone <- err }, func() bool { return true })
 	client.Close()
 	select {
-	case <-gone:
+	case err := <-gone:
+		if err == nil {
+			t.Error("a client that left is gone for no reason")
+		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("a client that left is not noticed")
 	}
@@ -293,7 +297,7 @@ func TestFailureFrom(t *testing.T) {
 	r, _ := bench(t, true, strings.NewReader(""), io.Discard)
 	r.strict = true
 	for _, state := range []string{"", "X", "234567", "22012"} {
-		m := (&failure{state: state, message: "secret"}).append(nil, msgErrorResponse, "ERROR")
+		m := (&failure{state: state, message: "secret"}).response(msgErrorResponse, "ERROR")
 		if f := r.failureFrom(m); len(f.state) != 5 || strings.Contains(f.message, "secret") {
 			t.Errorf("%q: %+v", state, f)
 		}

@@ -71,12 +71,10 @@ func appendMessage(dst []byte, kind byte, body []byte) []byte {
 	return append(dst, body...)
 }
 
-// appendAuthentication appends an Authentication message.
-func appendAuthentication(dst []byte, code uint32, data []byte) []byte {
-	at := len(dst)
-	dst = beginMessage(dst, msgAuthentication)
-	dst = binary.BigEndian.AppendUint32(dst, code)
-	return endMessage(append(dst, data...), at)
+// authentication returns an Authentication message.
+func authentication(code uint32, data []byte) []byte {
+	m := binary.BigEndian.AppendUint32(beginMessage(nil, msgAuthentication), code)
+	return endMessage(append(m, data...), 0)
 }
 
 // appendParameterStatus appends a ParameterStatus message.

@@ -152,11 +152,6 @@ func (r *relay) room(ctx context.Context) error {
 	return r.until(ctx, func() bool { return r.queue.len() < maxAwaits })
 }
 
-// drained waits until every answer was given.
-func (r *relay) drained(ctx context.Context) error {
-	return r.until(ctx, func() bool { return r.queue.len() == 0 })
-}
-
 // until waits for a condition that only the target's answers bring about. f is called
 // with mu held.
 func (r *relay) until(ctx context.Context, f func() bool) error {
@@ -208,21 +203,13 @@ func (r *relay) send(answer bool) error {
 	return r.toTarget.flush()
 }
 
-// say puts the gate's own answer in its turn.
-func (r *relay) say(f *failure, ready bool) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queue.push(await{kind: awaitNothing, failure: f, ready: ready})
-	return r.turn()
-}
-
 // turn gives the gate's own answers whose turn it is. mu is held.
 func (r *relay) turn() error {
 	spoke := false
 	for h := r.queue.head(); h != nil && h.kind == awaitNothing; h = r.queue.head() {
 		var m []byte
 		if h.failure != nil {
-			m = h.failure.append(m, msgErrorResponse, "ERROR")
+			m = h.failure.response(msgErrorResponse, "ERROR")
 		}
 		if h.ready {
 			m = appendReady(m, r.status)

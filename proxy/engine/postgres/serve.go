@@ -41,7 +41,7 @@ func (c *conn) farewell(reason error, when during) {
 }
 
 // soon is a deadline for the kernel, which has a clock of its own.
-func soon(d time.Duration) time.Time { return time.Now().Add(d) } //nolint:forbidigo // the kernel's clock, not the logic's
+func soon(d time.Duration) time.Time { return time.Now().Add(d) }
 
 // open signs in to the target and lets the client begin.
 func (c *conn) open(ctx context.Context, s *session.Session) (*relay, error) {
@@ -94,7 +94,7 @@ func (c *conn) relay(s *session.Session, up *upstream) (*relay, error) {
 
 // greet lets the client begin.
 func (r *relay) greet(pid uint32, secret []byte) error {
-	m := appendAuthentication(nil, authOK, nil)
+	m := authentication(authOK, nil)
 	for _, p := range r.up.reports {
 		switch {
 		case p.name == "application_name":
@@ -146,7 +146,7 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	end(errEnded)
 	canceler.stop()
-	r.part(ended, left, canceler)
+	r.part(ended, left, canceler) //nolint:contextcheck // ctx has ended; what is cancelled then has its own bound
 	canceling.Wait()
 	return r.last(err)
 }
@@ -159,7 +159,7 @@ func (r *relay) part(ended <-chan error, left int, c *canceler) {
 	_ = r.conn.tls.SetWriteDeadline(soon(r.engine.c.Limits.Farewell))
 	_ = r.up.conn.SetDeadline(time.Unix(1, 0))
 	for range left {
-		<-ended
+		_ = <-ended // the first to end said why the session does
 	}
 	if r.running() {
 		c.last()
@@ -181,7 +181,7 @@ func (r *relay) last(err error) error {
 	err = errors.Join(err, recorded)
 	if !r.torn && r.out.err == nil && !r.farewell {
 		f := failureOf(err, duringSession)
-		if r.out.write(f.append(nil, msgErrorResponse, "FATAL")) == nil {
+		if r.out.write(f.response(msgErrorResponse, "FATAL")) == nil {
 			_ = r.out.flush()
 		}
 	} else if r.out.err == nil {

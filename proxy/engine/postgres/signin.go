@@ -36,7 +36,7 @@ func (c *conn) Request() policy.Request { return c.request }
 // fatal tells the client that the connection ends. A client that does not listen is not
 // waited for longer than the connection's deadline.
 func (c *conn) fatal(f *failure) {
-	_, _ = c.tls.Write(f.append(nil, msgErrorResponse, "FATAL"))
+	_, _ = c.tls.Write(f.response(msgErrorResponse, "FATAL"))
 	_ = c.tls.CloseWrite()
 }
 
@@ -117,7 +117,7 @@ func (c *conn) byPassword(verifiers []policy.Verifier, now time.Time, cert *x509
 	if len(server.binding) > 0 {
 		offer = appendString(appendString(nil, mechanismPlus), mechanism)
 	}
-	if _, err := c.tls.Write(appendAuthentication(nil, authSASL, append(offer, 0))); err != nil {
+	if _, err := c.tls.Write(authentication(authSASL, append(offer, 0))); err != nil {
 		return nil, fmt.Errorf("offer SCRAM: %w", err)
 	}
 	body, err := c.sasl()
@@ -133,7 +133,7 @@ func (c *conn) byPassword(verifiers []policy.Verifier, now time.Time, cert *x509
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.tls.Write(appendAuthentication(nil, authSASLContinue, []byte(answer))); err != nil {
+	if _, err := c.tls.Write(authentication(authSASLContinue, []byte(answer))); err != nil {
 		return nil, fmt.Errorf("continue SCRAM: %w", err)
 	}
 	if body, err = c.sasl(); err != nil {
@@ -143,7 +143,7 @@ func (c *conn) byPassword(verifiers []policy.Verifier, now time.Time, cert *x509
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.tls.Write(appendAuthentication(nil, authSASLFinal, []byte(answer))); err != nil {
+	if _, err := c.tls.Write(authentication(authSASLFinal, []byte(answer))); err != nil {
 		return nil, fmt.Errorf("finish SCRAM: %w", err)
 	}
 	for i := range verifiers {

@@ -117,7 +117,7 @@ func (r *relay) longText(kind byte, size int) error {
 	if kind == msgNotice {
 		return nil
 	}
-	return r.failedCommand((&failure{state: "XX000", message: "the target's error is too long to be shown"}).append(nil, msgErrorResponse, "ERROR"))
+	return r.failedCommand((&failure{state: "XX000", message: "the target's error is too long to be shown"}).response(msgErrorResponse, "ERROR"))
 }
 
 // aside handles what a target says at any time.

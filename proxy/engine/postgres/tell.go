@@ -39,7 +39,7 @@ func (r *relay) tell(f *failure, m []byte, severity string) error {
 		r.farewell = true
 	}
 	if r.veiled() {
-		m = f.append(nil, msgErrorResponse, severity)
+		m = f.response(msgErrorResponse, severity)
 	}
 	return r.out.write(m)
 }
