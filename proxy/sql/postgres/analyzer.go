@@ -111,7 +111,7 @@ func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult,
 		return nil, nil, fmt.Errorf("parse a statement: %w", err)
 	case err != nil:
 		facts.Unknown = sentence(err)
-		return nil, facts, nil
+		return nil, facts, nil //nolint:nilerr // that a text cannot be parsed is a fact about it
 	}
 	tree := new(pgquery.ParseResult)
 	if err := proto.Unmarshal(res.Tree, tree); err != nil {

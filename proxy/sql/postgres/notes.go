@@ -12,21 +12,12 @@ import (
 // note reports what a message means beyond its kind: features, written relations,
 // credentials.
 func (c *classifier) note(m any) {
+	c.write(changed(m), defined(m))
 	switch m := m.(type) {
-	case *pgquery.InsertStmt:
-		c.write(m.Relation)
-	case *pgquery.UpdateStmt:
-		c.write(m.Relation)
-	case *pgquery.DeleteStmt:
-		c.write(m.Relation)
-	case *pgquery.MergeStmt:
-		c.write(m.Relation)
 	case *pgquery.TruncateStmt:
 		c.writeAll(m.Relations)
 	case *pgquery.LockStmt:
 		c.writeAll(m.Relations)
-	case *pgquery.IntoClause:
-		c.write(m.Rel)
 	case *pgquery.CopyStmt:
 		c.noteCopy(m)
 	case *pgquery.ExecuteStmt:
@@ -65,6 +56,23 @@ func (c *classifier) note(m any) {
 		c.noteDefinition(m)
 		c.noteSpecial(m)
 	}
+}
+
+// changed returns the relation whose rows a statement changes; nil if there is none.
+func changed(m any) *pgquery.RangeVar {
+	switch m := m.(type) {
+	case *pgquery.InsertStmt:
+		return m.Relation
+	case *pgquery.UpdateStmt:
+		return m.Relation
+	case *pgquery.DeleteStmt:
+		return m.Relation
+	case *pgquery.MergeStmt:
+		return m.Relation
+	case *pgquery.IntoClause:
+		return m.Rel
+	}
+	return nil
 }
 
 func (c *classifier) writeAll(list []*pgquery.Node) {
@@ -175,7 +183,6 @@ func (c *classifier) writable(q *pgquery.SelectStmt) {
 
 // noteDefinition reports what definitions change.
 func (c *classifier) noteDefinition(m any) {
-	c.write(defined(m))
 	switch m := m.(type) {
 	case *pgquery.CreateForeignTableStmt:
 		c.feature(sql.FeatureForeignServer)
