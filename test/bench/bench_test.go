@@ -90,11 +90,13 @@ func measure(b *testing.B, ways []*way, args ...string) {
 		b.Logf("%-10s %8.0f tps  %7.3f ms  %6.1f µs CPU of the middle for each transaction", w.name, median(w.figure["tps"]), median(w.figure["ms"]), median(w.figure["us_cpu"]))
 		b.ReportMetric(median(w.figure["tps"]), w.name+"_tps")
 	}
+	relay := ways[2].figure
 	for _, g := range ways[3:] {
+		line := g.name + ": throughput"
 		for _, w := range ways[:3] {
-			b.Logf("%s/%s: throughput %.2f", g.name, w.name, median(g.figure["tps"])/median(w.figure["tps"]))
+			line += fmt.Sprintf(" %.2f of %s,", median(g.figure["tps"])/median(w.figure["tps"]), w.name)
 		}
-		b.Logf("%s/relay: CPU %.2f; %s-direct: %.3f ms", g.name, median(g.figure["us_cpu"])/median(ways[2].figure["us_cpu"]), g.name, median(g.figure["ms"])-median(ways[0].figure["ms"]))
+		b.Logf("%s CPU %.2f of relay, %.3f ms more than direct", line, median(g.figure["us_cpu"])/median(relay["us_cpu"]), median(g.figure["ms"])-median(ways[0].figure["ms"]))
 	}
 }
 

@@ -36,9 +36,12 @@
 //
 // # Targets with masks
 //
-// Every statement goes by the extended protocol, one at a time: the target parses it, the
-// definitions that the analysis relied on are read again under the target's own locks,
-// the described result is compared with the analysis, and only then is it executed. Rows
+// Every statement goes by the extended protocol, one at a time: the target parses and
+// binds it, the definitions that the analysis relied on are verified under the target's
+// own locks, the described result is compared with the analysis, and only then is it
+// executed. The questions travel with Parse and Bind, so that this costs one more round
+// trip; they are statements that the gate prepares once, under random names that the
+// client may neither parse nor close, and anew after every PREPARE and DEALLOCATE. Rows
 // whose columns were not established are withheld and end the session. Errors keep their
 // SQLSTATE and lose their text; notices, notifications and parameters off a list are
 // dropped.

@@ -64,14 +64,19 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *command) error {
 	q := newInquiry()
 	r.mu.Lock()
+	r.told = false // of this pipeline
 	r.queue.push(await{kind: awaitParse, own: q})
-	r.queue.push(await{kind: awaitDescribe, own: q, last: true})
+	r.queue.push(await{kind: awaitDescribe, own: q})
+	r.queue.push(await{kind: awaitBind, own: q, last: true})
 	r.mu.Unlock()
 	r.pipeline++
 	m := appendString(appendString(beginMessage(nil, msgParse), ""), string(text))
 	m = endMessage(append(m, 0, 0), 0)
 	at := len(m)
 	m = endMessage(append(beginMessage(m, msgDescribe), 'S', 0), at)
+	// A bound portal keeps its plan: nothing is resolved again after the verification.
+	at = len(m)
+	m = endMessage(append(beginMessage(m, msgBind), 0, 0, 0, 0, 0, 0, 0, 0), at)
 	err := r.forward(c.permit, m)
 	if err == nil {
 		err = r.establish(ctx, k, q, c)
@@ -91,15 +96,11 @@ func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *comma
 		m = appendString(beginMessage(nil, msgQuery), string(text))
 		return r.forward(c.permit, endMessage(m, 0))
 	}
-	at = 0
-	m = append(beginMessage(nil, msgBind), 0, 0, 0, 0, 0, 0, 0, 0)
-	m = endMessage(m, at)
-	m = appendExecute(m, "")
+	m = appendExecute(nil, "")
 	r.mu.Lock()
 	if q.raw != nil {
 		r.queue.push(await{kind: awaitNothing, raw: q.raw})
 	}
-	r.queue.push(await{kind: awaitBind, quiet: true, command: c})
 	r.queue.push(await{kind: awaitExecute, command: c})
 	err = r.turn()
 	r.mu.Unlock()

@@ -45,6 +45,7 @@ type backend struct {
 	analyzer *postgres.Analyzer
 	failed   error // of the last statement that was sent
 	wrote    bool  // something other than reading was sent
+	asked    int   // questions
 }
 
 // Query implements postgres.Querier.
@@ -72,6 +73,7 @@ func (b *backend) Query(ctx context.Context, text string) ([][]*string, error) {
 // Ask implements postgres.Querier.
 func (b *backend) Ask(ctx context.Context, questions ...postgres.Question) ([][][]*string, error) {
 	var all [][][]*string
+	b.asked += len(questions)
 	for _, q := range questions {
 		arguments := make([][]byte, 0, len(q.Arguments))
 		for _, a := range q.Arguments {

@@ -99,7 +99,7 @@ func (c *Catalog) observe(rows [][]*string) string {
 	if len(rows) == 1 && len(rows[0]) > 0 && rows[0][0] != nil {
 		state = string(appendRow(nil, rows[0]))
 	}
-	c.calm = state != "" && state == c.state
+	c.calm = state != "" && (c.state == "" || state == c.state)
 	c.state = state
 	return state
 }

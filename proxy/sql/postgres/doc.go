@@ -33,9 +33,28 @@
 // functions, operators and casts, MERGE and several statements in one message are denied
 // for now.
 //
-// Each analysis on such a target reads the catalog anew, over the session's own backend;
-// Facts.Definitions notes what was asked and answered. The engine forwards Parse, calls
-// Verify while the server holds its locks, and only then binds.
+// An analysis on such a target reads the catalog over the session's own backend, or takes
+// what the same session read before; Facts.Definitions notes what was asked and answered.
+// The engine forwards Parse and Bind, calls Verify while the server holds its locks, and
+// only then executes. Nothing that was remembered is relied upon without that.
+//
+// # Verification
+//
+// PostgreSQL has no version of its catalog. But every change of it is a transaction with
+// an ID, and a snapshot says which of these are complete: if pg_current_snapshot() is the
+// same as before the definitions were read, no other transaction has ended since, and they
+// are what they were. That proof does not hold where the own transaction has an ID, for it
+// sees its own changes, nor on a standby, whose snapshots do not list all that run; nor
+// does it cover what belongs to the session: path, roles, settings and isolation level are
+// part of the same answer. Where it fails the definitions are read again, in one flight,
+// and compared with what the analysis was told. Relations are compared with the version
+// (xmin) of their catalog row, so that one that was renamed away and back is another one:
+// the server may have parsed a statement in between.
+//
+// What the server made of a text when it parsed it stays: a table that is created later
+// under the same name in an earlier schema, a temporary one above all, does not change it.
+// So facts belong to one Parse. Later ones hold for it only if they rely on the same
+// definitions (SameDefinitions); else the engine has the server parse the text again.
 package postgres
 
 //go:generate go run ./internal/gentree

@@ -46,6 +46,49 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifyByState verifies by the server's state where that proves something, and by the
+// definitions where it does not.
+func TestVerifyByState(t *testing.T) {
+	s := pgtest.Start(t)
+	schema(t, s, "original")
+	b := connect(t, s, newAnalyzer(t), "analyst", "pw", "original")
+	own := func(text string) func() {
+		return func() {
+			if err := b.c.Exec(t.Context(), text).Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	others := func(text string) func() { return func() { s.Exec(t, "original", text) } }
+	f := b.analyze(t, "select note from system_like")
+	steps := []struct {
+		what   string
+		change func()
+		asked  int // questions of one Verify
+		proven bool
+		want   error
+	}{
+		{"nothing", func() {}, 1, true, nil},
+		{"a row of another table", others("insert into orders values (501, 1, 1)"), 4, true, nil},
+		{"nothing again", func() {}, 1, true, nil},
+		{"a transaction that reads", own("begin"), 1, true, nil},
+		{"and writes", own("update orders set customer_id = customer_id where id = 501"), 4, false, nil},
+		{"and goes on", func() {}, 3, false, nil},
+		{"and ends", own("rollback"), 3, true, nil},
+		{"repeatable read", own("begin isolation level repeatable read"), 4, true, postgres.ErrDefinitionChanged},
+		{"and ends, too", own("rollback"), 1, true, nil},
+		{"renamed away and back", others("alter table system_like rename to elsewhere; alter table elsewhere rename to system_like"), 3, true, postgres.ErrDefinitionChanged},
+	}
+	for _, step := range steps {
+		step.change()
+		b.asked = 0
+		err := b.analyzer.Verify(t.Context(), f, b.catalog)
+		if !errors.Is(err, step.want) || b.asked != step.asked || err == nil && (postgres.Proof(f) != "") != step.proven {
+			t.Errorf("%s: %v after %d questions, proof %q; want %v after %d, proven %v", step.what, err, b.asked, postgres.Proof(f), step.want, step.asked, step.proven)
+		}
+	}
+}
+
 // TestFactsOnMaskedTarget checks what the engine masks, redacts and records by.
 func TestFactsOnMaskedTarget(t *testing.T) {
 	s := pgtest.Start(t)

@@ -90,3 +90,46 @@ func TestG3PreparedBeforeTheChange(t *testing.T) {
 		})
 	}
 }
+
+// TestG3QuestionsCannotBeForged takes the statements away by which the gate asks for
+// definitions; their names cannot be read, so that nothing can be put in their place.
+func TestG3QuestionsCannotBeForged(t *testing.T) {
+	server := pgtest.Start(t)
+	server.Exec(t, "postgres", customers)
+	g := start(t, server, masking(keepLast4(), "public.customers.email", "*.*.ssn"))
+	ctx := context.Background()
+	conn := connect(t, g.uri(g.grant("agent", v1alpha1.AccessFull), "postgres", "")).PgConn()
+	for _, text := range []string{"select 1", "deallocate all", "discard all", "begin", "deallocate all", "prepare p as select id from orders", "execute p", "deallocate p", "commit"} {
+		if err := conn.Exec(ctx, text).Close(); err != nil && text != "discard all" {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for range 2 {
+			results, err := conn.Exec(ctx, "select email from customers where id = 1").ReadAll()
+			if err != nil || len(results[0].Rows) != 1 || string(results[0].Rows[0][0]) != "***********.com" {
+				t.Fatalf("after %s: %v, %v", text, results, err)
+			}
+		}
+	}
+	if err := conn.Exec(ctx, "select name from pg_catalog.pg_prepared_statements").Close(); sqlState(err) != "42501" {
+		t.Errorf("the names of the gate's statements can be read: %v", err)
+	}
+}
+
+// TestChangesByOthersAreNoError changes definitions between two queries of one text: the
+// text is analysed again, and the client sees nothing of it.
+func TestChangesByOthersAreNoError(t *testing.T) {
+	server := pgtest.Start(t)
+	server.Exec(t, "postgres", customers)
+	g := start(t, server, masking(keepLast4(), "public.customers.email", "*.*.ssn"))
+	ctx := context.Background()
+	conn := connect(t, g.uri(g.grant("agent", v1alpha1.AccessFull), "postgres", "")).PgConn()
+	for i, change := range []string{"select 1", "insert into orders values (50, 1, 'x')", "alter table orders add a int", "alter table orders rename to o2; create table orders (id int, note text)",
+		"alter table orders drop note; alter table orders add note text", "create index on orders (note)"} {
+		server.Exec(t, "postgres", change)
+		for _, text := range []string{"select count(note) from orders", fmt.Sprintf("select count(note) from orders where id > %d", i)} {
+			if err := conn.Exec(ctx, text).Close(); err != nil {
+				t.Errorf("after %s: %s: %v", change, text, err)
+			}
+		}
+	}
+}
