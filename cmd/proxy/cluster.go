@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/cardea-dev/cardea/proxy/backend/kube"
+	"github.com/cardea-dev/cardea/proxy/recording/store/configmap"
 )
 
 // openCluster opens the backend that is the API server.
@@ -25,7 +26,8 @@ func openCluster(o *options, log logr.Logger) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &source{Backend: b, namespace: o.namespace, redactKey: b.RedactKey(), said: "policy of namespace " + o.namespace}, nil
+	return &source{Backend: b, namespace: o.namespace, redactKey: b.RedactKey(), store: configmap.New(b.Core(), o.namespace),
+		said: "policy of namespace " + o.namespace}, nil
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

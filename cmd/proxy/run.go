@@ -23,6 +23,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/engine/postgres"
 	"github.com/cardea-dev/cardea/proxy/gate"
 	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 	"github.com/cardea-dev/cardea/proxy/sql/postgres/parser"
 )
@@ -39,7 +40,8 @@ type source struct {
 	backend.Backend
 	namespace string
 	redactKey []byte
-	said      string // for the line that says that the proxy is ready
+	store     recording.Store // of every recording: in this version one place serves all RecordingStores
+	said      string          // for the line that says that the proxy is ready
 }
 
 // run wires the parts and runs them until ctx ends.
@@ -58,7 +60,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	var g *gate.Gate
 	spool, err := recording.NewSpool(recording.Config{Dir: o.spool,
-		StoreFor: func(_ context.Context, s recording.Started) (recording.Store, error) { return src.Store(s.Store) },
+		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return src.store, nil },
 		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
 			g.Progress(session, segments, digest, state)
 		}})
@@ -135,15 +137,16 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 	if o.manifests == "" {
 		return openCluster(o, log)
 	}
-	dir, err := filepath.Abs(o.manifests)
+	folder, err := filepath.Abs(o.manifests)
 	if err != nil {
 		return nil, err
 	}
-	b, err := files.New(ctx, files.Config{Dir: dir, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
+	b, err := files.New(ctx, files.Config{Dir: folder, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
 	if err != nil {
 		return nil, err
 	}
-	return &source{Backend: b, namespace: b.Namespace(), redactKey: b.RedactKey(), said: "policy from " + dir + ", credentials in " + filepath.Join(dir, ".credentials")}, nil
+	return &source{Backend: b, namespace: b.Namespace(), redactKey: b.RedactKey(), store: dir.New(b.Recordings()),
+		said: "policy from " + folder + ", credentials in " + filepath.Join(folder, ".credentials")}, nil
 }
 
 // listen opens the ports of the engines.

@@ -10,7 +10,6 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
 
@@ -32,9 +31,6 @@ type Backend interface {
 	// Reachable reports the outcome of the last attempt to sign in to a target; nil is
 	// success. It does not block.
 	Reachable(target *v1alpha1.Target, err error)
-	// Store returns where recordings go: to the named RecordingStore, or, for the empty name
-	// and for a store that is gone, to the default one.
-	Store(name string) (recording.Store, error)
 	// TLS is the configuration for clients: the serving certificate, renewed while running,
 	// and the authority of client certificates, which are asked for and not required.
 	TLS() *tls.Config

@@ -152,7 +152,6 @@ func (*world) Login(context.Context, *v1alpha1.Target) (session.Login, error) {
 func (*world) CA(context.Context, *v1alpha1.Target) ([]byte, error) { return nil, errNone }
 func (*world) Run(context.Context) error                            { return nil }
 func (*world) Reachable(*v1alpha1.Target, error)                    {}
-func (*world) Store(string) (recording.Store, error)                { return keep{}, nil }
 func (*world) TLS() *tls.Config                                     { return nil }
 func (*world) Ready() <-chan struct{} {
 	c := make(chan struct{})

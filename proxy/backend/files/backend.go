@@ -21,8 +21,6 @@ import (
 	"github.com/cardea-dev/cardea/proxy/backend/files/manifest"
 	"github.com/cardea-dev/cardea/proxy/credentials"
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/recording"
-	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
 
@@ -50,7 +48,6 @@ type Backend struct {
 	authority *credentials.Authority
 	redactKey []byte
 	serving   serving
-	store     *dir.Store
 	watcher   *fsnotify.Watcher
 	lock      *os.File // held while the process lives
 	ready     chan struct{}
@@ -84,8 +81,7 @@ func New(ctx context.Context, c Config) (*Backend, error) {
 		return nil, err
 	}
 	c.Dir = abs
-	b := &Backend{c: c, parsed: map[string]parsed{}, written: map[string]string{}, printed: map[string]bool{}, ready: make(chan struct{}),
-		store: dir.New(filepath.Join(abs, ".recordings"))}
+	b := &Backend{c: c, parsed: map[string]parsed{}, written: map[string]string{}, printed: map[string]bool{}, ready: make(chan struct{})}
 	b.serving.b = b
 	b.snapshot.Store(&policy.Snapshot{})
 	b.proven.Store(&time.Time{})
@@ -284,8 +280,8 @@ func (b *Backend) Changed() <-chan struct{} { return b.changes.changed() }
 // ProvenAt implements policy.Source: when the folder was last read whole.
 func (b *Backend) ProvenAt() time.Time { return *b.proven.Load() }
 
-// Store implements backend.Backend: all recordings of a folder lie in .recordings.
-func (b *Backend) Store(string) (recording.Store, error) { return b.store, nil }
+// Recordings returns the folder in which all recordings lie.
+func (b *Backend) Recordings() string { return filepath.Join(b.c.Dir, ".recordings") }
 
 // Login implements session.Secrets.
 func (b *Backend) Login(_ context.Context, t *v1alpha1.Target) (session.Login, error) {

@@ -17,8 +17,6 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/backend"
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/recording"
-	"github.com/cardea-dev/cardea/proxy/recording/store/configmap"
 )
 
 // Bounds of the client. Traffic needs the API server at the opening of a session, and for
@@ -143,11 +141,9 @@ func (b *Backend) ProvenAt() time.Time { return *b.proven.Load() }
 // RedactKey returns the key of hashes in recordings; 32 bytes.
 func (b *Backend) RedactKey() []byte { return b.certs.redactKey }
 
-// Store implements backend.Backend: every store of this version is in ConfigMaps of the gate
-// namespace.
-func (b *Backend) Store(string) (recording.Store, error) {
-	return configmap.New(b.core.CoreV1().RESTClient(), b.c.Namespace), nil
-}
+// Core returns the client of the core group, for the store of recordings: both share one
+// rate of requests.
+func (b *Backend) Core() rest.Interface { return b.core.CoreV1().RESTClient() }
 
 // broadcast tells any number of waiters that something changed.
 type broadcast struct {

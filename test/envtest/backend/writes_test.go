@@ -18,6 +18,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/recording/store/configmap"
 	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
 )
 
@@ -181,10 +182,7 @@ func TestApprovalRequests(t *testing.T) {
 
 func TestStore(t *testing.T) {
 	b, _ := start(t)
-	s, err := b.Store("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := configmap.New(b.Core(), gate)
 	seg := recording.Segment{Session: "report-agent-fghij", Grant: "report-agent", First: 1, Last: 1, Final: true, Data: []byte("x")}
 	seg.Digest = seg.Sum()
 	if err := s.Put(t.Context(), seg); err != nil {
