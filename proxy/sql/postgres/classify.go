@@ -172,7 +172,11 @@ func (c *classifier) write(relations ...*pgquery.RangeVar) {
 
 // named notes relations that a statement names by lists of strings.
 func (c *classifier) named(t pgquery.ObjectType, list []*pgquery.Node) {
+	parts := 0 // of a name behind the relation's
 	switch t {
+	case pgquery.ObjectType_OBJECT_COLUMN, pgquery.ObjectType_OBJECT_TABCONSTRAINT, pgquery.ObjectType_OBJECT_POLICY, pgquery.ObjectType_OBJECT_RULE,
+		pgquery.ObjectType_OBJECT_TRIGGER:
+		parts = 1
 	case pgquery.ObjectType_OBJECT_TABLE, pgquery.ObjectType_OBJECT_VIEW, pgquery.ObjectType_OBJECT_MATVIEW, pgquery.ObjectType_OBJECT_FOREIGN_TABLE,
 		pgquery.ObjectType_OBJECT_SEQUENCE, pgquery.ObjectType_OBJECT_INDEX:
 	default:
@@ -180,9 +184,10 @@ func (c *classifier) named(t pgquery.ObjectType, list []*pgquery.Node) {
 	}
 	for _, n := range list {
 		name := names(n.GetList().GetItems())
-		if len(name) == 0 {
+		if len(name) <= parts {
 			continue
 		}
+		name = name[:len(name)-parts]
 		r := &pgquery.RangeVar{Relname: name[len(name)-1]}
 		if len(name) > 1 {
 			r.Schemaname = name[len(name)-2]

@@ -290,3 +290,16 @@ func TestUnfilteredStatements(t *testing.T) {
 		}
 	}
 }
+
+// Statements that name a relation by parts of a longer name use it all the same.
+func TestRelationsBehindLongerNames(t *testing.T) {
+	a := newAnalyzer(t)
+	for _, text := range []string{"comment on table shop.orders is 'x'", "comment on column shop.orders.id is 'x'", "comment on constraint c on shop.orders is 'x'",
+		"comment on trigger t on shop.orders is 'x'", "security label on column shop.orders.id is 'x'", "drop trigger t on shop.orders", "drop rule r on shop.orders",
+		"drop policy p on shop.orders", "drop table shop.orders"} {
+		f, err := a.Analyze(t.Context(), Input{Text: []byte(text)})
+		if err != nil || !slices.ContainsFunc(f.Relations, func(r sql.Relation) bool { return r.Schema == "shop" && r.Name == "orders" }) {
+			t.Errorf("%s: relations %v, %v", text, f.Relations, err)
+		}
+	}
+}

@@ -195,6 +195,10 @@ func (c *classifier) noteDefinition(m any) {
 		if m.RemoveType == pgquery.ObjectType_OBJECT_POLICY {
 			c.feature(sql.FeatureRowSecurity)
 		}
+	case *pgquery.CommentStmt:
+		c.named(m.Objtype, []*pgquery.Node{m.Object})
+	case *pgquery.SecLabelStmt:
+		c.named(m.Objtype, []*pgquery.Node{m.Object})
 	case *pgquery.CreateTrigStmt, *pgquery.RuleStmt:
 		c.feature(sql.FeatureTrigger)
 	case *pgquery.CreatePolicyStmt, *pgquery.AlterPolicyStmt:
