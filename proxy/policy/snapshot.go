@@ -32,6 +32,28 @@ type Input struct {
 	Undecodable []Undecodable
 }
 
+// Add adds an object of a kind that is policy and reports whether it is one. The object
+// must not be modified afterwards.
+func (in *Input) Add(o any) bool {
+	switch o := o.(type) {
+	case *v1alpha1.Target:
+		in.Targets = append(in.Targets, o)
+	case *v1alpha1.AccessGrant:
+		in.Grants = append(in.Grants, o)
+	case *v1alpha1.RecordingStore:
+		in.Stores = append(in.Stores, o)
+	case *v1alpha1.MaskingRule:
+		in.MaskingRules = append(in.MaskingRules, o)
+	case *v1alpha1.CommandRule:
+		in.CommandRules = append(in.CommandRules, o)
+	case *v1alpha1.AccessLock:
+		in.Locks = append(in.Locks, o)
+	default:
+		return false
+	}
+	return true
+}
+
 // Undecodable is an object that could not be decoded strictly.
 type Undecodable struct {
 	Kind      string

@@ -183,21 +183,7 @@ func (b *Backend) take(w *world, d *manifest.Document, now metav1.Time) error {
 	if err := b.state.identify(d.Kind, o, now); err != nil {
 		return err
 	}
-	in := &w.input
-	switch o := o.(type) {
-	case *v1alpha1.Target:
-		in.Targets = append(in.Targets, o)
-	case *v1alpha1.AccessGrant:
-		in.Grants = append(in.Grants, o)
-	case *v1alpha1.RecordingStore:
-		in.Stores = append(in.Stores, o)
-	case *v1alpha1.MaskingRule:
-		in.MaskingRules = append(in.MaskingRules, o)
-	case *v1alpha1.CommandRule:
-		in.CommandRules = append(in.CommandRules, o)
-	case *v1alpha1.AccessLock:
-		in.Locks = append(in.Locks, o)
-	default:
+	if !w.input.Add(o) {
 		return fmt.Errorf("kind %s has no meaning in a folder", d.Kind)
 	}
 	return nil

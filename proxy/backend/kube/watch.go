@@ -240,7 +240,11 @@ func (b *Backend) compile() {
 		made[s] = vs
 		in.Undecodable = append(in.Undecodable, bad...)
 		for _, o := range objects {
-			put(&in, o)
+			if s, ok := o.(*v1alpha1.Session); !ok {
+				in.Add(o)
+			} else if s.Spec.DesiredState != v1alpha1.SessionActive {
+				in.Terminated = append(in.Terminated, s.Name)
+			}
 		}
 	}
 	b.complain(in.Undecodable)
@@ -262,25 +266,4 @@ func (b *Backend) complain(bad []policy.Undecodable) {
 		}
 	}
 	b.complained = now
-}
-
-func put(in *policy.Input, o object) {
-	switch o := o.(type) {
-	case *v1alpha1.Target:
-		in.Targets = append(in.Targets, o)
-	case *v1alpha1.AccessGrant:
-		in.Grants = append(in.Grants, o)
-	case *v1alpha1.RecordingStore:
-		in.Stores = append(in.Stores, o)
-	case *v1alpha1.MaskingRule:
-		in.MaskingRules = append(in.MaskingRules, o)
-	case *v1alpha1.CommandRule:
-		in.CommandRules = append(in.CommandRules, o)
-	case *v1alpha1.AccessLock:
-		in.Locks = append(in.Locks, o)
-	case *v1alpha1.Session:
-		if o.Spec.DesiredState != v1alpha1.SessionActive {
-			in.Terminated = append(in.Terminated, o.Name)
-		}
-	}
 }

@@ -159,7 +159,7 @@ func (r *relay) part(ended <-chan error, left int, c *canceler) {
 	_ = r.conn.tls.SetWriteDeadline(soon(r.engine.c.Limits.Farewell))
 	_ = r.up.conn.SetDeadline(time.Unix(1, 0))
 	for range left {
-		_ = <-ended // the first to end said why the session does
+		<-ended //nolint:errcheck // the first to end said why the session does
 	}
 	if r.running() {
 		c.last()

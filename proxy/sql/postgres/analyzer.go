@@ -111,10 +111,10 @@ func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult,
 		return nil, nil, fmt.Errorf("parse a statement: %w", err)
 	case err != nil:
 		facts.Unknown = sentence(err)
-		return nil, facts, nil //nolint:nilerr // that a text cannot be parsed is a fact about it
+		return nil, facts, nil
 	}
 	tree := new(pgquery.ParseResult)
-	if err := proto.Unmarshal(res.Tree, tree); err != nil {
+	if proto.Unmarshal(res.Tree, tree) != nil {
 		facts.Unknown = "the statement is not valid UTF-8, or nests too deeply"
 		return nil, facts, nil
 	}
