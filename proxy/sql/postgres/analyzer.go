@@ -116,7 +116,7 @@ func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult,
 	tree := new(pgquery.ParseResult)
 	if proto.Unmarshal(res.Tree, tree) != nil {
 		facts.Unknown = "the statement is not valid UTF-8, or nests too deeply"
-		return nil, facts, nil
+		return nil, facts, nil //nolint:nilerr // that a text cannot be read is a fact about it
 	}
 	facts.Lexed = true
 	for i := 0; i+1 < len(res.Literals); i += 2 {
