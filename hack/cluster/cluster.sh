@@ -40,14 +40,19 @@ build() {
   mkdir -p "$BIN" "$CACHE/images" "$CACHE/envtest"
   exec 9>"$CACHE/lock"; flock 9
   # Without the version the API server and the node call themselves v0.0.0-master+$Format.
-  local x=k8s.io/component-base/version v=v$KUBERNETES_VERSION minor=${KUBERNETES_VERSION#*.} name package flags out
+  local x=k8s.io/component-base/version v=v$KUBERNETES_VERSION minor=${KUBERNETES_VERSION#*.} name package flags out going began
   local stamp="-X $x.gitVersion=$v -X $x.gitMajor=${v:1:1} -X $x.gitMinor=${minor%.*} -X $x.gitTreeState=clean -X $x.gitCommit=$v -X $x.buildDate=1970-01-01T00:00:00Z"
   for package in go.etcd.io/etcd/server/v3:server k8s.io/kubernetes/cmd/{kube-apiserver,kubectl,kube-controller-manager,kube-scheduler,kubelet,kube-proxy} ./dns:coredns; do
     name=${package##*[/:]}; out=$BIN/$name; package=${package%:*}
     [ -x "$out" ] && continue
     flags="-s -w $stamp"; [ "$name" = coredns ] && flags="-s -w"
     echo "building $name (the first ones take minutes)"
-    (cd "$HERE/k8s" && go build -mod=mod -ldflags="$flags" -o "$out.part" "$package") && mv "$out.part" "$out"
+    (cd "$HERE/k8s" && exec go build -mod=mod -ldflags="$flags" -o "$out.part" "$package") & going=$! began=$SECONDS
+    while kill -0 $going 2>/dev/null; do
+      sleep 1
+      [ $(((SECONDS - began) % 30)) != 0 ] || [ $SECONDS = $began ] || echo "  still building $name: $((SECONDS - began))s"
+    done
+    wait $going && mv "$out.part" "$out"
   done
   ln -sfn ../bin/server "$CACHE/envtest/etcd"
   for name in kube-apiserver kubectl; do ln -sfn "../bin/$name" "$CACHE/envtest/$name"; done

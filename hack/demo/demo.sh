@@ -13,11 +13,15 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 prepare() {
   step "Preparing: programs, images and a cluster"
   hack/preflight.sh
+  # The proxy's C parser takes minutes on one core, when it is compiled for the first time: begin at once.
+  go build github.com/pganalyze/pg_query_go/v6 >/dev/null 2>&1 &
+  local parser=$!
   if [ -z "${KUBECONFIG:-}" ]; then
     LOCAL=1
     run hack/cluster/cluster.sh up
     KUBECONFIG=$(hack/cluster/cluster.sh kubeconfig); export KUBECONFIG
   fi
+  wait $parser || true # what is wrong shows in the build itself
   run make --no-print-directory images
   kubectl version >/dev/null || fail "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
 }

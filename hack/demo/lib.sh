@@ -16,7 +16,7 @@ show() {
   done
   printf '%s\n' "$line"
 }
-run() { show "$@"; "$@" 2>&1 | sed 's/^/    /'; }
+run() { show "$@"; "$@" 2>&1 | sed -u 's/^/    /'; }
 
 # wait_for SECONDS WHAT CMD... polls until CMD succeeds, with a dot each second.
 wait_for() {
