@@ -52,7 +52,8 @@ build() {
       sleep 1
       [ $(((SECONDS - began) % 30)) != 0 ] || [ $SECONDS = $began ] || echo "  still building $name: $((SECONDS - began))s"
     done
-    wait $going && mv "$out.part" "$out"
+    wait $going || fail "$name could not be built"
+    mv "$out.part" "$out"
   done
   ln -sfn ../bin/server "$CACHE/envtest/etcd"
   for name in kube-apiserver kubectl; do ln -sfn "../bin/$name" "$CACHE/envtest/$name"; done
