@@ -26,7 +26,8 @@ type TargetSpec struct {
 	// +optional
 	Requires []RuleKind `json:"requires,omitempty"`
 
-	// postgres is a PostgreSQL server, version 14 to 17.
+	// postgres is a PostgreSQL server, version 14 to 17; 15 where a MaskingRule selects the
+	// Target, since masks work with versions that were tested alone.
 	// +optional
 	Postgres *PostgresTarget `json:"postgres,omitempty"`
 

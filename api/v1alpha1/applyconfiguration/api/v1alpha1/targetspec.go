@@ -15,7 +15,8 @@ type TargetSpecApplyConfiguration struct {
 	// arrive in any order, so a Target that must never be reached unmasked says
 	// `requires: [MaskingRule]` and stays shut until a rule is there.
 	Requires []apiv1alpha1.RuleKind `json:"requires,omitempty"`
-	// postgres is a PostgreSQL server, version 14 to 17.
+	// postgres is a PostgreSQL server, version 14 to 17; 15 where a MaskingRule selects the
+	// Target, since masks work with versions that were tested alone.
 	Postgres *PostgresTargetApplyConfiguration `json:"postgres,omitempty"`
 	// recording says where sessions of this Target are recorded; ConfigMaps of the gate
 	// namespace with the RecordingStore's defaults without it.
