@@ -32,6 +32,9 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 		cmd.Context = meaning
 	}
 	h := &hold{relay: r, decision: d}
+	// From here on a cancel request is for the question, not for the target: a client may
+	// cancel at the moment it is told that it waits, or before.
+	r.held.Store(d.Action == policy.RequireApproval)
 	defer h.end()
 	permit, err := r.s.Authorize(r.wait, cmd, h.pending, func(ctx context.Context) (*sql.Facts, error) { //nolint:contextcheck // newWait makes it of ctx
 		h.end()
@@ -104,15 +107,14 @@ func (h *hold) pending(request string, expires time.Time) error {
 	stop := *r.stopWait.Load()
 	wait := r.wait
 	h.stop = r.patient.watch(func(err error) { stop(err) }, func() bool { return !r.ending.Load() && !errors.Is(context.Cause(wait), errGone) })
-	r.held.Store(true)
 	return nil
 }
 
 func (h *hold) end() {
+	h.relay.held.Store(false)
 	if h.stop == nil {
 		return
 	}
-	h.relay.held.Store(false)
 	h.stop()
 	h.stop = nil
 }
