@@ -94,6 +94,12 @@ type ApprovalCommand struct {
 	// +required
 	Digest string `json:"digest"`
 
+	// estimatedRows is how many rows the target's planner expects the command to change or
+	// return; absent where it was not asked.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	EstimatedRows *int64 `json:"estimatedRows,omitempty"`
+
 	// context is what gives the command its meaning, by name: database, role, searchPath.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional

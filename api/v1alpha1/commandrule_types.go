@@ -88,7 +88,7 @@ const (
 
 // SQLMatch matches SQL statements; fields that are set must all hold.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.statements) || has(self.groups) || has(self.writes) || has(self.relations) || has(self.functions)",message="at least one of statements, groups, writes, relations and functions must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.statements) || has(self.groups) || has(self.writes) || has(self.relations) || has(self.functions) || has(self.expression)",message="at least one of statements, groups, writes, relations, functions and expression must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.objects) || has(self.statements) || has(self.groups)",message="objects only narrows statements or groups: set one of them too"
 type SQLMatch struct {
 	// statements matches kinds of statements, for example [Drop, Truncate].
@@ -139,6 +139,15 @@ type SQLMatch struct {
 	// +kubebuilder:validation:items:Pattern=`^[^.]+$`
 	// +optional
 	Functions []string `json:"functions,omitempty"`
+
+	// expression is a CEL expression over the command, for what the other fields cannot say;
+	// docs/rules.md describes its variables. Where it fails, or exceeds its cost limit, a rule
+	// that refuses, holds or marks applies, and one that allows does not. At most 2048
+	// characters.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Expression string `json:"expression,omitempty"`
 }
 
 // WhilePending is what a client does while a command awaits approval.

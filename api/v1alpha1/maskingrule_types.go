@@ -5,6 +5,8 @@ import (
 )
 
 // MaskingRuleSpec says which columns are masked, how, and for whom not.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.columns) || has(self.detectors)",message="at least one of columns and detectors must be set"
 type MaskingRuleSpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
 	// gate namespace for a rule in the root namespace.
@@ -17,14 +19,31 @@ type MaskingRuleSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
-	// +required
-	Columns []MaskedColumns `json:"columns"`
+	// +optional
+	Columns []MaskedColumns `json:"columns,omitempty"`
 
 	// predicates says whether a masked column may stand in WHERE, JOIN and the like: Deny
-	// refuses every use but as a plain output column.
+	// refuses every use but as a plain output column; Equality admits its comparison with
+	// constants and parameters by = and IN. Whoever may compare can find a value by trying.
 	// +kubebuilder:default=Deny
 	// +optional
 	Predicates PredicatePolicy `json:"predicates,omitempty"`
+
+	// expressions says what becomes of expressions over a masked column in the output: Deny
+	// refuses them; MaskOutput admits total functions of text, such as upper and left, and
+	// masks what they return.
+	// +kubebuilder:default=Deny
+	// +optional
+	Expressions ExpressionPolicy `json:"expressions,omitempty"`
+
+	// detectors find sensitive values in text that comes from columns that no rule names, and
+	// replace them there. They are an additional net: what is reversed, split or encoded gets
+	// past them.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	Detectors []Detector `json:"detectors,omitempty"`
 
 	// exempt lists subjects that see the columns unmasked. It holds only for identities that
 	// were proven at sign-in by exchange of a token; whoever uses a credential from a Secret
@@ -36,11 +55,46 @@ type MaskingRuleSpec struct {
 }
 
 // PredicatePolicy says whether masked columns may stand in predicates.
-// +kubebuilder:validation:Enum=Deny
+// +kubebuilder:validation:Enum=Deny;Equality
 type PredicatePolicy string
 
-// PredicatesDeny refuses a masked column in any predicate.
-const PredicatesDeny PredicatePolicy = "Deny"
+// What masked columns may do in predicates.
+const (
+	// PredicatesDeny refuses a masked column in any predicate.
+	PredicatesDeny PredicatePolicy = "Deny"
+	// PredicatesEquality admits `column = constant` and `column IN (constants)`.
+	PredicatesEquality PredicatePolicy = "Equality"
+)
+
+// ExpressionPolicy says what becomes of expressions over masked columns.
+// +kubebuilder:validation:Enum=Deny;MaskOutput
+type ExpressionPolicy string
+
+// What becomes of expressions over masked columns.
+const (
+	// ExpressionsDeny refuses them.
+	ExpressionsDeny ExpressionPolicy = "Deny"
+	// ExpressionsMaskOutput masks what total functions of text return.
+	ExpressionsMaskOutput ExpressionPolicy = "MaskOutput"
+)
+
+// Detector finds one kind of sensitive value by its form.
+// +kubebuilder:validation:Enum=CreditCard;SSN;Email;IBAN;Token
+type Detector string
+
+// The detectors.
+const (
+	// DetectCreditCard finds card numbers of 13 to 19 digits with a valid check digit.
+	DetectCreditCard Detector = "CreditCard"
+	// DetectSSN finds social security numbers of the United States.
+	DetectSSN Detector = "SSN"
+	// DetectEmail finds e-mail addresses.
+	DetectEmail Detector = "Email"
+	// DetectIBAN finds international bank account numbers with a valid check.
+	DetectIBAN Detector = "IBAN"
+	// DetectToken finds keys and tokens: private keys, JWTs, tokens with a known prefix.
+	DetectToken Detector = "Token"
+)
 
 // MaskedColumns is a group of columns that are masked alike.
 type MaskedColumns struct {
@@ -62,7 +116,7 @@ type MaskedColumns struct {
 // MaskFunction is exactly one way to mask a value. NULL stays NULL under every function.
 // Where a function has no value of the column's type, the result is NULL.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.redact), has(self.partial), has(self.email), has(self.fixed), has(self.__null__)].exists_one(x, x)",message="exactly one of redact, partial, email, fixed and null must be set"
+// +kubebuilder:validation:XValidation:rule="[has(self.redact), has(self.partial), has(self.hash), has(self.email), has(self.fixed), has(self.date), has(self.number), has(self.__null__)].exists_one(x, x)",message="exactly one of redact, partial, hash, email, fixed, date, number and null must be set"
 type MaskFunction struct {
 	// redact replaces the whole value by "[redacted]".
 	// +optional
@@ -72,6 +126,12 @@ type MaskFunction struct {
 	// +optional
 	Partial *PartialFunction `json:"partial,omitempty"`
 
+	// hash replaces the value by a keyed hash: the same value gives the same hash, in every
+	// column and Target of the gate namespace, so that masked columns can still be joined and
+	// counted by the client. Whoever can write values of their own can compare.
+	// +optional
+	Hash *HashFunction `json:"hash,omitempty"`
+
 	// email keeps the first character and the domain: "a***@example.com".
 	// +optional
 	Email *EmailFunction `json:"email,omitempty"`
@@ -79,6 +139,14 @@ type MaskFunction struct {
 	// fixed replaces the whole value by a constant.
 	// +optional
 	Fixed *FixedFunction `json:"fixed,omitempty"`
+
+	// date cuts dates and times, for example to the first of the month.
+	// +optional
+	Date *DateFunction `json:"date,omitempty"`
+
+	// number rounds numbers towards zero, for example to thousands.
+	// +optional
+	Number *NumberFunction `json:"number,omitempty"`
 
 	// null replaces the value by NULL; it fits every type.
 	// +optional
@@ -118,6 +186,46 @@ type FixedFunction struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +required
 	Value string `json:"value"`
+}
+
+// HashFunction says how long hashes are.
+type HashFunction struct {
+	// length is how many characters of the hash are shown; 16 to 52.
+	// +kubebuilder:default=26
+	// +kubebuilder:validation:Minimum=16
+	// +kubebuilder:validation:Maximum=52
+	// +optional
+	Length int32 `json:"length,omitempty"`
+}
+
+// DatePrecision is the unit at whose beginning a date or time is cut.
+// +kubebuilder:validation:Enum=Year;Quarter;Month;Week;Day;Hour
+type DatePrecision string
+
+// The precisions of a masked date.
+const (
+	PrecisionYear    DatePrecision = "Year"
+	PrecisionQuarter DatePrecision = "Quarter"
+	PrecisionMonth   DatePrecision = "Month"
+	PrecisionWeek    DatePrecision = "Week"
+	PrecisionDay     DatePrecision = "Day"
+	PrecisionHour    DatePrecision = "Hour"
+)
+
+// DateFunction cuts dates and times.
+type DateFunction struct {
+	// precision is the unit that stays: Year, Quarter, Month, Week (from Monday), Day, Hour.
+	// +required
+	Precision DatePrecision `json:"precision"`
+}
+
+// NumberFunction rounds numbers towards zero.
+type NumberFunction struct {
+	// multipleOf is what the result is a multiple of; 1 to 1000000000000.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000000
+	// +required
+	MultipleOf int64 `json:"multipleOf"`
 }
 
 // RuleStatus is what is known of a rule.

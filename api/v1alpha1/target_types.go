@@ -31,6 +31,14 @@ type TargetSpec struct {
 	// +optional
 	Postgres *PostgresTarget `json:"postgres,omitempty"`
 
+	// idleTimeout ends a session in which nothing was sent for so long, for example "30m";
+	// 10s to 24h, no bound without it.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="idleTimeout must be between 10s and 24h, written like 30m"
+	// +optional
+	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
+
 	// recording says where sessions of this Target are recorded; ConfigMaps of the gate
 	// namespace with the RecordingStore's defaults without it.
 	// +optional
@@ -62,7 +70,7 @@ type Baseline struct {
 
 // PostgresTarget is a PostgreSQL server behind the gate.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.login)].exists_one(x, x)",message="exactly one of login must be set"
+// +kubebuilder:validation:XValidation:rule="[has(self.login), has(self.ephemeralRole)].exists_one(x, x)",message="exactly one of login and ephemeralRole must be set"
 type PostgresTarget struct {
 	// host is a DNS name or IP address that the proxy can reach, for example
 	// "orders.shop.svc".
@@ -87,6 +95,38 @@ type PostgresTarget struct {
 	// login is one lasting database login that only the proxy reads.
 	// +optional
 	Login *UpstreamLogin `json:"login,omitempty"`
+
+	// ephemeralRole has the proxy make a role for each session, with the rights of the named
+	// roles alone, and drop it afterwards. It is the recommended way: then the server's own
+	// privileges hold independently of the gate.
+	// +optional
+	EphemeralRole *EphemeralRole `json:"ephemeralRole,omitempty"`
+
+	// statementTimeout ends a statement that runs longer, for example "5m"; 1s to 24h, no
+	// bound without it.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="statementTimeout must be between 1s and 24h, written like 5m"
+	// +optional
+	StatementTimeout *metav1.Duration `json:"statementTimeout,omitempty"`
+}
+
+// EphemeralRole says how roles for single sessions are made.
+type EphemeralRole struct {
+	// adminSecretRef names a Secret of type kubernetes.io/basic-auth with a login that may
+	// create roles and grant those of inRoles, but need not be a superuser. It carries the
+	// label `access.cardea.dev/target` with this Target's name.
+	// +required
+	AdminSecretRef ObjectName `json:"adminSecretRef"`
+
+	// inRoles are the roles whose rights a session has, 1 to 16.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +required
+	InRoles []string `json:"inRoles"`
 }
 
 // TLSMode says how far an upstream server's certificate is verified.
@@ -106,6 +146,7 @@ const (
 // UpstreamTLS says how the proxy verifies an upstream server.
 //
 // +kubebuilder:validation:XValidation:rule="self.mode != 'Disable' || !has(self.caRef)",message="caRef has no meaning with mode Disable"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Disable' || !has(self.clientCertRef)",message="clientCertRef has no meaning with mode Disable"
 type UpstreamTLS struct {
 	// mode is VerifyFull (chain and host name), VerifyCA (chain) or Disable. There is no
 	// mode that encrypts without verifying.
@@ -122,6 +163,12 @@ type UpstreamTLS struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	ServerName string `json:"serverName,omitempty"`
+
+	// clientCertRef names a Secret of type kubernetes.io/tls in the same namespace with the
+	// certificate that the proxy shows the server. It carries the label
+	// `access.cardea.dev/target` with this Target's name.
+	// +optional
+	ClientCertRef *ObjectName `json:"clientCertRef,omitempty"`
 }
 
 // KeyReference names one key of a ConfigMap or Secret of the same namespace.

@@ -30,6 +30,7 @@ type mask struct {
 type maskingRule struct {
 	source
 	masks  []mask
+	uses   sql.Uses
 	exempt []v1alpha1.Subject
 }
 
@@ -41,8 +42,19 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool) (*maskingRule, error
 	if n := len(r.Spec.Columns); n == 0 || n > maxColumns {
 		return nil, fmt.Errorf("spec.columns: must have 1 to %d items", maxColumns)
 	}
-	if p := r.Spec.Predicates; p != v1alpha1.PredicatesDeny && p != "" {
-		return nil, fmt.Errorf("spec.predicates: %q is not Deny", p)
+	switch p := r.Spec.Predicates; p {
+	case v1alpha1.PredicatesDeny, "":
+	case v1alpha1.PredicatesEquality:
+		c.uses.Equality = true
+	default:
+		return nil, fmt.Errorf("spec.predicates: %q is not Deny or Equality", p)
+	}
+	switch e := r.Spec.Expressions; e {
+	case v1alpha1.ExpressionsDeny, "":
+	case v1alpha1.ExpressionsMaskOutput:
+		c.uses.MaskedExpressions = true
+	default:
+		return nil, fmt.Errorf("spec.expressions: %q is not Deny or MaskOutput", e)
 	}
 	if len(r.Spec.Exempt) > maxExempt {
 		return nil, fmt.Errorf("spec.exempt: must have at most %d items", maxExempt)
@@ -100,6 +112,14 @@ func (m *masks) Mask(schema, table, column string) sql.MaskRef {
 		}
 	}
 	return 0
+}
+
+// Uses returns what a column with this mask may be used for besides plain output.
+func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
+	if ref == 0 || uint64(ref) > uint64(len(m.all)) {
+		return sql.Uses{}
+	}
+	return m.all[ref-1].rule.uses
 }
 
 // Func returns the function of a mask and the rule that it is from.

@@ -39,6 +39,18 @@ type Columns interface {
 	// Mask returns the mask of a column by the names under which the catalog knows it; zero
 	// if it has none.
 	Mask(schema, table, column string) MaskRef
+	// Uses returns what a column with this mask may be used for besides plain output.
+	Uses(ref MaskRef) Uses
+}
+
+// Uses are what a rule admits for masked columns besides plain output. The zero value
+// admits nothing.
+type Uses struct {
+	// Equality admits comparisons with constants and parameters by = and IN.
+	Equality bool
+	// MaskedExpressions admits total functions of text in the output, whose results are
+	// masked like the column.
+	MaskedExpressions bool
 }
 
 // Relation is a table, view or other relation that a statement uses.

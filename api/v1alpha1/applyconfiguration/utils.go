@@ -54,10 +54,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ConfigMapStoreApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CredentialVerifier"):
 		return &apiv1alpha1.CredentialVerifierApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DateFunction"):
+		return &apiv1alpha1.DateFunctionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EphemeralRole"):
+		return &apiv1alpha1.EphemeralRoleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FixedFunction"):
 		return &apiv1alpha1.FixedFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantCredentials"):
 		return &apiv1alpha1.GrantCredentialsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HashFunction"):
+		return &apiv1alpha1.HashFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KeyReference"):
 		return &apiv1alpha1.KeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskedColumns"):
@@ -70,6 +76,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MaskingRuleSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespacedName"):
 		return &apiv1alpha1.NamespacedNameApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NumberFunction"):
+		return &apiv1alpha1.NumberFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ObjectIdentity"):
 		return &apiv1alpha1.ObjectIdentityApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ObjectName"):

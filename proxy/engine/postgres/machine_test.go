@@ -27,6 +27,8 @@ func (everything) Decide(*policy.Command) policy.Decision {
 	return policy.Decision{Action: policy.Allow}
 }
 func (e everything) Empty() bool                           { return !e.masked }
+func (everything) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
+
 func (everything) Mask(string, string, string) sql.MaskRef { return 0 }
 func (everything) Func(sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
 	return stars{}, v1alpha1.RuleReference{}

@@ -30,6 +30,8 @@ var maskedNames = []string{"ssn", "email", "card", "balance"}
 
 func (masks) Empty() bool { return false }
 
+func (masks) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
+
 func (masks) Mask(schema, _, column string) sql.MaskRef {
 	if schema == "pg_catalog" || schema == "information_schema" {
 		return 0

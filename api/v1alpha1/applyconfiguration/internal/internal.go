@@ -160,6 +160,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: engine
       type:
         scalar: string
+    - name: estimatedRows
+      type:
+        scalar: numeric
     - name: parameters
       type:
         list:
@@ -401,7 +404,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: scramSHA256
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.DateFunction
+  map:
+    fields:
+    - name: precision
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.DatePrecision
+- name: com.github.cardea-dev.cardea.api.v1alpha1.DatePrecision
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.DecisionValue
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.Detector
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.EmailFunction
   map:
@@ -415,6 +428,20 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: com.github.cardea-dev.cardea.api.v1alpha1.EphemeralRole
+  map:
+    fields:
+    - name: adminSecretRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
+    - name: inRoles
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.FixedFunction
   map:
     fields:
@@ -437,6 +464,13 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.GrantState
   scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.HashFunction
+  map:
+    fields:
+    - name: length
+      type:
+        scalar: numeric
+      default: 26
 - name: com.github.cardea-dev.cardea.api.v1alpha1.KeyReference
   map:
     fields:
@@ -452,15 +486,24 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.MaskFunction
   map:
     fields:
+    - name: date
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.DateFunction
     - name: email
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.EmailFunction
     - name: fixed
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.FixedFunction
+    - name: hash
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.HashFunction
     - name: "null"
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.NullFunction
+    - name: number
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.NumberFunction
     - name: partial
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PartialFunction
@@ -506,12 +549,22 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.cardea-dev.cardea.api.v1alpha1.MaskedColumns
           elementRelationship: atomic
+    - name: detectors
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.Detector
+          elementRelationship: associative
     - name: exempt
       type:
         list:
           elementType:
             namedType: com.github.cardea-dev.cardea.api.v1alpha1.Subject
           elementRelationship: atomic
+    - name: expressions
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
+      default: Deny
     - name: predicates
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PredicatePolicy
@@ -540,6 +593,12 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: com.github.cardea-dev.cardea.api.v1alpha1.NumberFunction
+  map:
+    fields:
+    - name: multipleOf
+      type:
+        scalar: numeric
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ObjectIdentity
   map:
     fields:
@@ -583,6 +642,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.PostgresTarget
   map:
     fields:
+    - name: ephemeralRole
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.EphemeralRole
     - name: host
       type:
         scalar: string
@@ -593,6 +655,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 5432
+    - name: statementTimeout
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: tls
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.UpstreamTLS
@@ -717,6 +782,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SQLMatch
   map:
     fields:
+    - name: expression
+      type:
+        scalar: string
     - name: functions
       type:
         list:
@@ -886,6 +954,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: baseline
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.Baseline
+    - name: idleTimeout
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: postgres
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PostgresTarget
@@ -924,6 +995,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: caRef
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.KeyReference
+    - name: clientCertRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
     - name: mode
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.TLSMode

@@ -21,6 +21,9 @@ type ApprovalCommandApplyConfiguration struct {
 	// digest is the HMAC-SHA-256 over the exact bytes of the command, its parameters and its
 	// context, keyed by the gate, in lower-case hex: what an approval is bound to.
 	Digest *string `json:"digest,omitempty"`
+	// estimatedRows is how many rows the target's planner expects the command to change or
+	// return; absent where it was not asked.
+	EstimatedRows *int64 `json:"estimatedRows,omitempty"`
 	// context is what gives the command its meaning, by name: database, role, searchPath.
 	Context map[string]apiv1alpha1.ContextValue `json:"context,omitempty"`
 }
@@ -62,6 +65,14 @@ func (b *ApprovalCommandApplyConfiguration) WithParameters(values ...string) *Ap
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *ApprovalCommandApplyConfiguration) WithDigest(value string) *ApprovalCommandApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithEstimatedRows sets the EstimatedRows field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EstimatedRows field is set to the value of the last call.
+func (b *ApprovalCommandApplyConfiguration) WithEstimatedRows(value int64) *ApprovalCommandApplyConfiguration {
+	b.EstimatedRows = &value
 	return b
 }
 

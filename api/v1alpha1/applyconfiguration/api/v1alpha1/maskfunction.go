@@ -16,10 +16,18 @@ type MaskFunctionApplyConfiguration struct {
 	Redact *apiv1alpha1.RedactFunction `json:"redact,omitempty"`
 	// partial keeps a few characters and replaces the others.
 	Partial *PartialFunctionApplyConfiguration `json:"partial,omitempty"`
+	// hash replaces the value by a keyed hash: the same value gives the same hash, in every
+	// column and Target of the gate namespace, so that masked columns can still be joined and
+	// counted by the client. Whoever can write values of their own can compare.
+	Hash *HashFunctionApplyConfiguration `json:"hash,omitempty"`
 	// email keeps the first character and the domain: "a***@example.com".
 	Email *apiv1alpha1.EmailFunction `json:"email,omitempty"`
 	// fixed replaces the whole value by a constant.
 	Fixed *FixedFunctionApplyConfiguration `json:"fixed,omitempty"`
+	// date cuts dates and times, for example to the first of the month.
+	Date *DateFunctionApplyConfiguration `json:"date,omitempty"`
+	// number rounds numbers towards zero, for example to thousands.
+	Number *NumberFunctionApplyConfiguration `json:"number,omitempty"`
 	// null replaces the value by NULL; it fits every type.
 	Null *apiv1alpha1.NullFunction `json:"null,omitempty"`
 }
@@ -46,6 +54,14 @@ func (b *MaskFunctionApplyConfiguration) WithPartial(value *PartialFunctionApply
 	return b
 }
 
+// WithHash sets the Hash field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Hash field is set to the value of the last call.
+func (b *MaskFunctionApplyConfiguration) WithHash(value *HashFunctionApplyConfiguration) *MaskFunctionApplyConfiguration {
+	b.Hash = value
+	return b
+}
+
 // WithEmail sets the Email field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Email field is set to the value of the last call.
@@ -59,6 +75,22 @@ func (b *MaskFunctionApplyConfiguration) WithEmail(value apiv1alpha1.EmailFuncti
 // If called multiple times, the Fixed field is set to the value of the last call.
 func (b *MaskFunctionApplyConfiguration) WithFixed(value *FixedFunctionApplyConfiguration) *MaskFunctionApplyConfiguration {
 	b.Fixed = value
+	return b
+}
+
+// WithDate sets the Date field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Date field is set to the value of the last call.
+func (b *MaskFunctionApplyConfiguration) WithDate(value *DateFunctionApplyConfiguration) *MaskFunctionApplyConfiguration {
+	b.Date = value
+	return b
+}
+
+// WithNumber sets the Number field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Number field is set to the value of the last call.
+func (b *MaskFunctionApplyConfiguration) WithNumber(value *NumberFunctionApplyConfiguration) *MaskFunctionApplyConfiguration {
+	b.Number = value
 	return b
 }
 

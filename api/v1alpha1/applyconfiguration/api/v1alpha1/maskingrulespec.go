@@ -19,8 +19,17 @@ type MaskingRuleSpecApplyConfiguration struct {
 	// namespace (root first), name and position decides how.
 	Columns []MaskedColumnsApplyConfiguration `json:"columns,omitempty"`
 	// predicates says whether a masked column may stand in WHERE, JOIN and the like: Deny
-	// refuses every use but as a plain output column.
+	// refuses every use but as a plain output column; Equality admits its comparison with
+	// constants and parameters by = and IN. Whoever may compare can find a value by trying.
 	Predicates *apiv1alpha1.PredicatePolicy `json:"predicates,omitempty"`
+	// expressions says what becomes of expressions over a masked column in the output: Deny
+	// refuses them; MaskOutput admits total functions of text, such as upper and left, and
+	// masks what they return.
+	Expressions *apiv1alpha1.ExpressionPolicy `json:"expressions,omitempty"`
+	// detectors find sensitive values in text that comes from columns that no rule names, and
+	// replace them there. They are an additional net: what is reversed, split or encoded gets
+	// past them.
+	Detectors []apiv1alpha1.Detector `json:"detectors,omitempty"`
 	// exempt lists subjects that see the columns unmasked. It holds only for identities that
 	// were proven at sign-in by exchange of a token; whoever uses a credential from a Secret
 	// sees masked values, whatever this list says.
@@ -59,6 +68,24 @@ func (b *MaskingRuleSpecApplyConfiguration) WithColumns(values ...*MaskedColumns
 // If called multiple times, the Predicates field is set to the value of the last call.
 func (b *MaskingRuleSpecApplyConfiguration) WithPredicates(value apiv1alpha1.PredicatePolicy) *MaskingRuleSpecApplyConfiguration {
 	b.Predicates = &value
+	return b
+}
+
+// WithExpressions sets the Expressions field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Expressions field is set to the value of the last call.
+func (b *MaskingRuleSpecApplyConfiguration) WithExpressions(value apiv1alpha1.ExpressionPolicy) *MaskingRuleSpecApplyConfiguration {
+	b.Expressions = &value
+	return b
+}
+
+// WithDetectors adds the given value to the Detectors field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Detectors field.
+func (b *MaskingRuleSpecApplyConfiguration) WithDetectors(values ...apiv1alpha1.Detector) *MaskingRuleSpecApplyConfiguration {
+	for i := range values {
+		b.Detectors = append(b.Detectors, values[i])
+	}
 	return b
 }
 

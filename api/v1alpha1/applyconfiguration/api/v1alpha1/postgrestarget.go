@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // PostgresTargetApplyConfiguration represents a declarative configuration of the PostgresTarget type for use
 // with apply.
 //
@@ -16,6 +20,13 @@ type PostgresTargetApplyConfiguration struct {
 	TLS *UpstreamTLSApplyConfiguration `json:"tls,omitempty"`
 	// login is one lasting database login that only the proxy reads.
 	Login *UpstreamLoginApplyConfiguration `json:"login,omitempty"`
+	// ephemeralRole has the proxy make a role for each session, with the rights of the named
+	// roles alone, and drop it afterwards. It is the recommended way: then the server's own
+	// privileges hold independently of the gate.
+	EphemeralRole *EphemeralRoleApplyConfiguration `json:"ephemeralRole,omitempty"`
+	// statementTimeout ends a statement that runs longer, for example "5m"; 1s to 24h, no
+	// bound without it.
+	StatementTimeout *v1.Duration `json:"statementTimeout,omitempty"`
 }
 
 // PostgresTargetApplyConfiguration constructs a declarative configuration of the PostgresTarget type for use with
@@ -53,5 +64,21 @@ func (b *PostgresTargetApplyConfiguration) WithTLS(value *UpstreamTLSApplyConfig
 // If called multiple times, the Login field is set to the value of the last call.
 func (b *PostgresTargetApplyConfiguration) WithLogin(value *UpstreamLoginApplyConfiguration) *PostgresTargetApplyConfiguration {
 	b.Login = value
+	return b
+}
+
+// WithEphemeralRole sets the EphemeralRole field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EphemeralRole field is set to the value of the last call.
+func (b *PostgresTargetApplyConfiguration) WithEphemeralRole(value *EphemeralRoleApplyConfiguration) *PostgresTargetApplyConfiguration {
+	b.EphemeralRole = value
+	return b
+}
+
+// WithStatementTimeout sets the StatementTimeout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StatementTimeout field is set to the value of the last call.
+func (b *PostgresTargetApplyConfiguration) WithStatementTimeout(value v1.Duration) *PostgresTargetApplyConfiguration {
+	b.StatementTimeout = &value
 	return b
 }

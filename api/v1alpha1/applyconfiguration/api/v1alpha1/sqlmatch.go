@@ -27,6 +27,11 @@ type SQLMatchApplyConfiguration struct {
 	// functions matches functions and procedures by name globs, without schema, for example
 	// ["pg_terminate_backend", "dblink*"].
 	Functions []string `json:"functions,omitempty"`
+	// expression is a CEL expression over the command, for what the other fields cannot say;
+	// docs/rules.md describes its variables. Where it fails, or exceeds its cost limit, a rule
+	// that refuses, holds or marks applies, and one that allows does not. At most 2048
+	// characters.
+	Expression *string `json:"expression,omitempty"`
 }
 
 // SQLMatchApplyConfiguration constructs a declarative configuration of the SQLMatch type for use with
@@ -90,5 +95,13 @@ func (b *SQLMatchApplyConfiguration) WithFunctions(values ...string) *SQLMatchAp
 	for i := range values {
 		b.Functions = append(b.Functions, values[i])
 	}
+	return b
+}
+
+// WithExpression sets the Expression field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Expression field is set to the value of the last call.
+func (b *SQLMatchApplyConfiguration) WithExpression(value string) *SQLMatchApplyConfiguration {
+	b.Expression = &value
 	return b
 }

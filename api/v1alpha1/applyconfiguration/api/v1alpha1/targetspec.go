@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	apiv1alpha1 "github.com/cardea-dev/cardea/api/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // TargetSpecApplyConfiguration represents a declarative configuration of the TargetSpec type for use
@@ -18,6 +19,9 @@ type TargetSpecApplyConfiguration struct {
 	// postgres is a PostgreSQL server, version 14 to 17; 15 where a MaskingRule selects the
 	// Target, since masks work with versions that were tested alone.
 	Postgres *PostgresTargetApplyConfiguration `json:"postgres,omitempty"`
+	// idleTimeout ends a session in which nothing was sent for so long, for example "30m";
+	// 10s to 24h, no bound without it.
+	IdleTimeout *v1.Duration `json:"idleTimeout,omitempty"`
 	// recording says where sessions of this Target are recorded; ConfigMaps of the gate
 	// namespace with the RecordingStore's defaults without it.
 	Recording *TargetRecordingApplyConfiguration `json:"recording,omitempty"`
@@ -46,6 +50,14 @@ func (b *TargetSpecApplyConfiguration) WithRequires(values ...apiv1alpha1.RuleKi
 // If called multiple times, the Postgres field is set to the value of the last call.
 func (b *TargetSpecApplyConfiguration) WithPostgres(value *PostgresTargetApplyConfiguration) *TargetSpecApplyConfiguration {
 	b.Postgres = value
+	return b
+}
+
+// WithIdleTimeout sets the IdleTimeout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IdleTimeout field is set to the value of the last call.
+func (b *TargetSpecApplyConfiguration) WithIdleTimeout(value v1.Duration) *TargetSpecApplyConfiguration {
+	b.IdleTimeout = &value
 	return b
 }
 

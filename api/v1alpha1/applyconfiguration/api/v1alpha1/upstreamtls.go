@@ -19,6 +19,10 @@ type UpstreamTLSApplyConfiguration struct {
 	CARef *KeyReferenceApplyConfiguration `json:"caRef,omitempty"`
 	// serverName is the name expected in the certificate when it differs from host.
 	ServerName *string `json:"serverName,omitempty"`
+	// clientCertRef names a Secret of type kubernetes.io/tls in the same namespace with the
+	// certificate that the proxy shows the server. It carries the label
+	// `access.cardea.dev/target` with this Target's name.
+	ClientCertRef *ObjectNameApplyConfiguration `json:"clientCertRef,omitempty"`
 }
 
 // UpstreamTLSApplyConfiguration constructs a declarative configuration of the UpstreamTLS type for use with
@@ -48,5 +52,13 @@ func (b *UpstreamTLSApplyConfiguration) WithCARef(value *KeyReferenceApplyConfig
 // If called multiple times, the ServerName field is set to the value of the last call.
 func (b *UpstreamTLSApplyConfiguration) WithServerName(value string) *UpstreamTLSApplyConfiguration {
 	b.ServerName = &value
+	return b
+}
+
+// WithClientCertRef sets the ClientCertRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClientCertRef field is set to the value of the last call.
+func (b *UpstreamTLSApplyConfiguration) WithClientCertRef(value *ObjectNameApplyConfiguration) *UpstreamTLSApplyConfiguration {
+	b.ClientCertRef = value
 	return b
 }
