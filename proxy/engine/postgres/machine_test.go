@@ -26,7 +26,7 @@ type everything struct{ masked bool }
 func (everything) Decide(*policy.Command) policy.Decision {
 	return policy.Decision{Action: policy.Allow}
 }
-func (e everything) Empty() bool                           { return !e.masked }
+func (e everything) Empty() bool             { return !e.masked }
 func (everything) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
 
 func (everything) Mask(string, string, string) sql.MaskRef { return 0 }
