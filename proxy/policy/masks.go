@@ -42,6 +42,9 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool) (*maskingRule, error
 	if n := len(r.Spec.Columns); n == 0 || n > maxColumns {
 		return nil, fmt.Errorf("spec.columns: must have 1 to %d items", maxColumns)
 	}
+	if len(r.Spec.Detectors) > 0 {
+		return nil, errors.New("spec.detectors: this version has none")
+	}
 	switch p := r.Spec.Predicates; p {
 	case v1alpha1.PredicatesDeny, "":
 	case v1alpha1.PredicatesEquality:
