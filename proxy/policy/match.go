@@ -59,6 +59,9 @@ func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	if s == nil {
 		return match{}, errors.New("exactly one of sql must be set")
 	}
+	if s.Expression != "" {
+		return match{}, errors.New("sql.expression: this version has none")
+	}
 	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" {
 		return match{}, errors.New("sql: at least one of statements, groups, writes, relations and functions must be set")
 	}
