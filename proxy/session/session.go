@@ -5,6 +5,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync/atomic"
 
@@ -18,6 +19,8 @@ import (
 type Login struct {
 	Username string
 	Password string
+	// Certificate is shown to the target in TLS; nil for none.
+	Certificate *tls.Certificate
 }
 
 // Secrets reads what the proxy needs to reach a target. Implementations read the named

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 )
 
 // canceler cancels what a session does. Towards the target at most one request is under
@@ -11,10 +10,11 @@ import (
 type canceler struct {
 	relay *relay
 	wg    *sync.WaitGroup
-	busy  atomic.Bool
 
 	mu   sync.Mutex
-	live context.Context // nil before the session begins; done after it
+	live context.Context // nil before the session begins and after it
+	sent chan struct{}   // closed when no request is under way any more; nil if none is
+	more bool            // another was asked for meanwhile: what it is for may have begun since
 }
 
 func newCanceler(r *relay, wg *sync.WaitGroup) *canceler { return &canceler{relay: r, wg: wg} }
@@ -32,26 +32,53 @@ func (c *canceler) stop() {
 	c.live = nil
 }
 
-// client serves a client's request to cancel. It does not block.
-func (c *canceler) client() {
+// client serves a client's request to cancel. It returns when the target has been told, so
+// that a client that waits for that does not cancel what it sends next.
+func (c *canceler) client(ctx context.Context) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.live == nil || c.live.Err() != nil {
+		c.mu.Unlock()
 		return
 	}
 	if c.relay.held.Load() {
 		(*c.relay.stopWait.Load())(errCanceled)
+		c.mu.Unlock()
 		return
 	}
-	if !c.busy.CompareAndSwap(false, true) {
-		return
+	sent := c.begin()
+	c.mu.Unlock()
+	select {
+	case <-sent:
+	case <-ctx.Done():
 	}
+}
+
+// begin has the target cancel what it runs and returns what is closed when it was told. mu
+// is held and the session lives.
+func (c *canceler) begin() <-chan struct{} {
+	if c.sent != nil {
+		c.more = true
+		return c.sent
+	}
+	c.sent = make(chan struct{})
+	live := c.live
 	c.wg.Add(1)
 	go func() {
 		defer c.wg.Done()
-		defer c.busy.Store(false)
-		c.send(c.live)
+		for {
+			c.send(live)
+			c.mu.Lock()
+			if again := c.more && live.Err() == nil; !again {
+				close(c.sent)
+				c.sent, c.more = nil, false
+				c.mu.Unlock()
+				return
+			}
+			c.more = false
+			c.mu.Unlock()
+		}
 	}()
+	return c.sent
 }
 
 // last cancels what still runs when the session has ended.
@@ -65,7 +92,7 @@ func (c *canceler) send(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.relay.engine.c.Limits.Farewell)
 	defer cancel()
-	conn, err := dial(ctx, c.relay.s)
+	conn, err := dial(ctx, c.relay.s, nil)
 	if err != nil {
 		return
 	}

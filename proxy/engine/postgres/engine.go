@@ -60,6 +60,8 @@ type Config struct {
 	TLS *tls.Config
 	// Analyzer establishes what is known of statements. Required.
 	Analyzer *pgsql.Analyzer
+	// Peers are the replicas of this gate; nil if there is one alone.
+	Peers *Peers
 	// Now is the clock that credentials are judged by; time.Now if nil.
 	Now func() time.Time
 	// Random is the source of keys and nonces; crypto/rand if nil.
@@ -74,6 +76,7 @@ type Engine struct {
 	cancels *cancels
 	// ghost keys the salts of grants that do not exist, so that they answer like others.
 	ghost [32]byte
+	peers   *peers // nil if there are none
 }
 
 var _ engine.Engine = (*Engine)(nil)

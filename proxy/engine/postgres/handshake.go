@@ -33,6 +33,7 @@ var (
 	errBudget   = errors.New("too many bytes before sign-in")
 	errEarly    = errors.New("bytes before TLS")
 	errNoTLS    = errors.New("the client uses no TLS")
+	errNoALPN   = errors.New("direct TLS without ALPN")
 	errProtocol = errors.New("protocol violation")
 )
 
@@ -81,8 +82,12 @@ func (e *Engine) Handshake(ctx context.Context, c net.Conn) (engine.Conn, error)
 	if err != nil {
 		return nil, err
 	}
+	peer := secure.ConnectionState().NegotiatedProtocol == alpnPeer
 	if code == codeCancel {
-		return nil, e.serveCancel(body)
+		return nil, e.serveCancel(ctx, body, !peer)
+	}
+	if peer {
+		return nil, errStartup
 	}
 	k := &conn{engine: e, tls: secure, wire: w}
 	k.start, err = parseStartup(code, body)
@@ -136,7 +141,7 @@ func (e *Engine) encrypt(ctx context.Context, w *wire) (*tls.Conn, *x509.Certifi
 				return nil, nil, fmt.Errorf("answer GSSENCRequest: %w", err)
 			}
 		case code == codeCancel:
-			return nil, nil, e.serveCancel(body)
+			return nil, nil, e.serveCancel(ctx, body, true)
 		case code>>16 == protocolMajor:
 			f := &failure{state: stateAuthorization, message: string(policy.CodeProtocol) + ": this gate takes connections with TLS only",
 				hint: "connect with sslmode=verify-full and the gate's CA certificate in sslrootcert, or at least with sslmode=require"}
@@ -165,15 +170,9 @@ func nothingMore(c net.Conn) error {
 func (e *Engine) startTLS(ctx context.Context, w *wire, direct bool) (*tls.Conn, *x509.Certificate, error) {
 	var shown *tls.Certificate
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		base := e.c.TLS
-		if base.GetConfigForClient != nil {
-			current, err := base.GetConfigForClient(hello)
-			if err != nil {
-				return nil, err
-			}
-			if current != nil {
-				base = current
-			}
+		base, err := e.serving(hello)
+		if err != nil {
+			return nil, err
 		}
 		return forClient(base, func(c *tls.Certificate) { shown = c }), nil
 	}}
@@ -181,8 +180,8 @@ func (e *Engine) startTLS(ctx context.Context, w *wire, direct bool) (*tls.Conn,
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, nil, fmt.Errorf("TLS handshake: %w", err)
 	}
-	if direct && secure.ConnectionState().NegotiatedProtocol != alpn {
-		return nil, nil, errors.New("direct TLS without ALPN")
+	if direct && secure.ConnectionState().NegotiatedProtocol == "" {
+		return nil, nil, errNoALPN
 	}
 	leaf, err := leafOf(shown)
 	if err != nil {
@@ -191,13 +190,29 @@ func (e *Engine) startTLS(ctx context.Context, w *wire, direct bool) (*tls.Conn,
 	return secure, leaf, nil
 }
 
+// serving is the configuration with which the gate serves now.
+func (e *Engine) serving(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	base := e.c.TLS
+	if base.GetConfigForClient == nil {
+		return base, nil
+	}
+	current, err := base.GetConfigForClient(hello)
+	if err != nil {
+		return nil, fmt.Errorf("find the serving configuration: %w", err)
+	}
+	if current != nil {
+		base = current
+	}
+	return base, nil
+}
+
 // forClient returns base as it is used for one connection. seen is told the certificate
 // that is shown, for channel binding.
 func forClient(base *tls.Config, seen func(*tls.Certificate)) *tls.Config {
 	config := base.Clone()
 	config.GetConfigForClient = nil
 	config.MinVersion = max(base.MinVersion, tls.VersionTLS12)
-	config.NextProtos = []string{alpn}
+	config.NextProtos = []string{alpn, alpnPeer}
 	config.SessionTicketsDisabled = true
 	if config.ClientCAs != nil {
 		config.ClientAuth = tls.VerifyClientCertIfGiven
@@ -237,13 +252,16 @@ func leafOf(c *tls.Certificate) (*x509.Certificate, error) {
 	return leaf, nil
 }
 
-// serveCancel serves a CancelRequest. Nothing is answered, whatever the key.
-func (e *Engine) serveCancel(body []byte) error {
+// serveCancel serves a CancelRequest; pass says whether it may be passed on to the replica
+// that its key names. Nothing is answered, whatever the key.
+func (e *Engine) serveCancel(ctx context.Context, body []byte, pass bool) error {
 	pid, secret, ok := parseCancel(body)
 	if !ok {
 		return errStartup
 	}
-	e.cancels.cancel(pid, secret)
+	if !e.cancels.cancel(ctx, pid, secret) && pass && e.peers != nil {
+		e.peers.forward(ctx, pid, body)
+	}
 	return engine.ErrServed
 }
 

@@ -167,32 +167,32 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestCancelKeys(t *testing.T) {
-	c := newCancels(counting{})
+	c := newCancels(counting{}, 0x1234)
 	var first, second atomic.Int32
-	pid, secret, err := c.add(secretSize30, func() { first.Add(1) })
+	pid, secret, err := c.add(secretSize30, func(context.Context) { first.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	long, longSecret, err := c.add(secretSize32, func() { second.Add(1) })
-	if err != nil || pid == long || len(longSecret) != secretSize32 {
+	long, longSecret, err := c.add(secretSize32, func(context.Context) { second.Add(1) })
+	if err != nil || pid == long || pid>>nameShift != 0x1234 || long>>nameShift != 0x1234 || len(longSecret) != secretSize32 {
 		t.Fatal(pid, long, err)
 	}
-	c.cancel(pid, longSecret)
-	c.cancel(pid, secret[:3])
-	c.cancel(pid, append(bytes.Clone(secret), 0))
-	c.cancel(long, secret)
-	c.cancel(pid+1, secret)
-	c.cancel(0, nil)
+	c.cancel(context.Background(), pid, longSecret)
+	c.cancel(context.Background(), pid, secret[:3])
+	c.cancel(context.Background(), pid, append(bytes.Clone(secret), 0))
+	c.cancel(context.Background(), long, secret)
+	c.cancel(context.Background(), pid+1, secret)
+	c.cancel(context.Background(), 0, nil)
 	if first.Load()+second.Load() != 0 {
 		t.Error("a wrong key cancels")
 	}
-	c.cancel(pid, secret)
-	c.cancel(long, longSecret)
+	c.cancel(context.Background(), pid, secret)
+	c.cancel(context.Background(), long, longSecret)
 	if first.Load() != 1 || second.Load() != 1 {
 		t.Error("the right key does not")
 	}
 	c.remove(pid)
-	c.cancel(pid, secret)
+	c.cancel(context.Background(), pid, secret)
 	if first.Load() != 1 {
 		t.Error("a key outlives its session")
 	}

@@ -136,6 +136,9 @@ func (s *scramServer) final(message string) (answer, id string, err error) {
 type scramClient struct {
 	password string
 	binding  []byte // of tls-server-end-point; empty without channel binding
+	// unoffered says that the client would bind, had the server offered it: a server that did
+	// offer it learns by that that somebody in between removed the offer.
+	unoffered bool
 
 	gs2       string
 	bare      string
@@ -150,9 +153,13 @@ func (c *scramClient) first(random io.Reader) (string, error) {
 	if _, err := io.ReadFull(random, own[:]); err != nil {
 		return "", fmt.Errorf("read randomness: %w", err)
 	}
-	c.gs2 = "n,,"
-	if len(c.binding) > 0 {
+	switch {
+	case len(c.binding) > 0:
 		c.gs2 = "p=" + bindingEndPoint + ",,"
+	case c.unoffered:
+		c.gs2 = "y,,"
+	default:
+		c.gs2 = "n,,"
 	}
 	c.nonce = base64.StdEncoding.EncodeToString(own[:])
 	c.bare = "n=,r=" + c.nonce // PostgreSQL takes the name from the start-up message

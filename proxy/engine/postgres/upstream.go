@@ -73,7 +73,8 @@ func (e *errTarget) refusal() *policy.Refusal {
 func target(sentence string, cause error) error { return &errTarget{sentence: sentence, cause: cause} }
 
 // dial connects to the session's target and encrypts the connection as the Target says.
-func dial(ctx context.Context, s *session.Session) (net.Conn, error) {
+// cert is shown to the target; it may be nil.
+func dial(ctx context.Context, s *session.Session, cert *tls.Certificate) (net.Conn, error) {
 	t := s.Admission().Target.Spec.Postgres
 	if t == nil {
 		return nil, target("the target is no PostgreSQL server", errors.New("no postgres block"))
@@ -89,7 +90,7 @@ func dial(ctx context.Context, s *session.Session) (net.Conn, error) {
 	if t.TLS.Mode == v1alpha1.TLSDisable {
 		return c, nil
 	}
-	secure, err := encryptUpstream(ctx, s, c, t)
+	secure, err := encryptUpstream(ctx, s, c, t, cert)
 	if err != nil {
 		_ = c.Close()
 		return nil, err
@@ -97,7 +98,7 @@ func dial(ctx context.Context, s *session.Session) (net.Conn, error) {
 	return secure, nil
 }
 
-func encryptUpstream(ctx context.Context, s *session.Session, c net.Conn, t *v1alpha1.PostgresTarget) (net.Conn, error) {
+func encryptUpstream(ctx context.Context, s *session.Session, c net.Conn, t *v1alpha1.PostgresTarget, cert *tls.Certificate) (net.Conn, error) {
 	pem, err := s.CA(ctx)
 	if err != nil {
 		return nil, target("the target's authority cannot be read", err)
@@ -107,6 +108,9 @@ func encryptUpstream(ctx context.Context, s *session.Session, c net.Conn, t *v1a
 		return nil, err
 	}
 	stop := guard(ctx, c)
+	if cert != nil {
+		config.Certificates = []tls.Certificate{*cert}
+	}
 	defer stop()
 	var request [8]byte
 	binary.BigEndian.PutUint32(request[:], 8)
@@ -210,6 +214,10 @@ func (u *upstream) signIn(e *Engine, login session.Login, database string, param
 	return u.settle()
 }
 
+func (u *upstream) close() {
+	_ = u.conn.Close()
+}
+
 // next reads one small message.
 func (u *upstream) next() (kind byte, body []byte, err error) {
 	kind, size, err := u.in.head()
@@ -244,7 +252,11 @@ func (u *upstream) authenticate(e *Engine, login session.Login) error {
 			return target("the target does not speak PostgreSQL's protocol", errProtocol)
 		}
 		r := body{b: b}
-		switch r.int32() {
+		way := r.int32()
+		if way != authOK && login.Password == "" {
+			return target("the target's way of signing in is refused", errors.New("it asks for a password, and the login has none"))
+		}
+		switch way {
 		case authOK:
 			return nil
 		case authSASL:
@@ -287,11 +299,8 @@ func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	chosen := ""
 	for r := (body{b: offered}); len(r.b) > 1 && !r.bad; {
 		switch name := string(r.string()); {
-		case name == mechanismPlus && u.secure:
-			state := u.conn.(*tls.Conn).ConnectionState()
-			if b, err := scram.NewTLSServerEndpointBinding(&state); err == nil {
-				chosen, c.binding = name, b.Data
-			}
+		case name == mechanismPlus && len(binding) > 0:
+			chosen, c.binding = name, binding
 		case name == mechanism && chosen == "":
 			chosen = name
 		}
@@ -305,6 +314,14 @@ func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	}
 	m := binary.BigEndian.AppendUint32(appendString(nil, chosen), uint32(len(first))) //nolint:gosec // some 60 bytes
 	if err := u.send(append(m, first...)); err != nil {
+	var binding []byte
+	if u.secure {
+		state := u.conn.(*tls.Conn).ConnectionState()
+		// A certificate whose signature algorithm names no hash cannot be bound to.
+		if b, err := scram.NewTLSServerEndpointBinding(&state); err == nil {
+			binding = b.Data
+		}
+	}
 		return failed(err)
 	}
 	answer, err := u.saslAnswer(authSASLContinue)
@@ -320,6 +337,7 @@ func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	}
 	if answer, err = u.saslAnswer(authSASLFinal); err != nil {
 		return err
+	c.unoffered = chosen == mechanism && len(binding) > 0
 	}
 	if err := c.verify(answer); err != nil {
 		return failed(err)
