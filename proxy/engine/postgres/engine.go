@@ -93,7 +93,16 @@ func New(c Config) (*Engine, error) {
 		c.Random = rand.Reader
 	}
 	c.Limits = c.Limits.withDefaults()
-	e := &Engine{c: c, cancels: newCancels(c.Random)}
+	e := &Engine{c: c}
+	var name uint32
+	if c.Peers != nil {
+		var err error
+		if e.peers, err = newPeers(e, *c.Peers); err != nil {
+			return nil, err
+		}
+		name = nameOf(c.Peers.Self)
+	}
+	e.cancels = newCancels(c.Random, name)
 	if _, err := io.ReadFull(c.Random, e.ghost[:]); err != nil {
 		return nil, fmt.Errorf("read randomness: %w", err)
 	}
