@@ -29,6 +29,15 @@ func TestAssessTarget(t *testing.T) {
 		"CA": {func(in *Input) {
 			in.Targets[0].Spec.Postgres.TLS = v1alpha1.UpstreamTLS{Mode: v1alpha1.TLSDisable, CARef: &v1alpha1.KeyReference{}}
 		}, v1alpha1.ReasonInvalid, "caRef"},
+		"client certificate": {func(in *Input) {
+			in.Targets[0].Spec.Postgres.TLS = v1alpha1.UpstreamTLS{Mode: v1alpha1.TLSDisable, ClientCertRef: &v1alpha1.ObjectName{Name: "x"}}
+		}, v1alpha1.ReasonInvalid, "clientCertRef"},
+		"idle for too short": {func(in *Input) {
+			in.Targets[0].Spec.IdleTimeout = &metav1.Duration{Duration: 9 * time.Second}
+		}, v1alpha1.ReasonInvalid, "spec.idleTimeout: must be between 10s and 24h"},
+		"statements for too long": {func(in *Input) {
+			in.Targets[0].Spec.Postgres.StatementTimeout = &metav1.Duration{Duration: 25 * time.Hour}
+		}, v1alpha1.ReasonInvalid, "spec.postgres.statementTimeout: must be between 1s and 24h"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -185,6 +185,9 @@ func (t *target) checkSpec() error {
 		return errors.New("exactly one of postgres must be set")
 	}
 	t.engine = enginePostgres
+	if err := checkLimits(t.object.Spec.IdleTimeout, p.StatementTimeout); err != nil {
+		return err
+	}
 	if p.Host == "" {
 		return errors.New("spec.postgres.host: must be set")
 	}
@@ -198,6 +201,9 @@ func (t *target) checkSpec() error {
 			return errors.New("spec.postgres.tls.caRef: has no meaning with mode Disable")
 		}
 	default:
+		if p.TLS.ClientCertRef != nil {
+			return errors.New("spec.postgres.tls.clientCertRef: has no meaning with mode Disable")
+		}
 		return fmt.Errorf("spec.postgres.tls.mode: %q is not VerifyFull, VerifyCA or Disable", p.TLS.Mode)
 	}
 	if p.Login == nil || p.Login.SecretRef.Name == "" {
@@ -211,6 +217,7 @@ func defaultStore(namespace string) *v1alpha1.RecordingStore {
 	rows, bytes := int32(100), int32(64<<10)
 	s := &v1alpha1.RecordingStore{Spec: v1alpha1.RecordingStoreSpec{
 		ConfigMap: &v1alpha1.ConfigMapStore{MaxBytes: 64 << 20},
+		return errors.New("spec.postgres.ephemeralRole.adminSecretRef.name: must be set")
 		Retention: metav1.Duration{Duration: 720 * time.Hour},
 		Responses: v1alpha1.ResponseBounds{MaxRows: &rows, MaxBytes: &bytes},
 	}}
@@ -279,7 +286,7 @@ func (l *library) findRules(c *target) *shut {
 		}
 	}
 	c.masks = newMasks(all, nil)
-	spec, err := json.Marshal([]any{t.UID, t.Spec, c.store.Spec})
+	spec, err := json.Marshal([]any{t.UID, t.Labels, t.Spec, c.store.Spec})
 	if err != nil {
 		return shutf(v1alpha1.ReasonInvalid, "Target %s cannot be read", shownName(t.Name))
 	}
