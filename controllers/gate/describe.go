@@ -67,6 +67,9 @@ func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1
 	if pg.Login != nil {
 		secrets = append(secrets, pg.Login.SecretRef.Name)
 	}
+	if ref := pg.TLS.ClientCertRef; ref != nil {
+		secrets = append(secrets, ref.Name)
+	}
 	if ref := pg.TLS.CARef; ref != nil {
 		switch ref.Kind {
 		case "Secret":

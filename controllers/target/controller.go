@@ -66,6 +66,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	return conditions.Run(ctx, s,
 		conditions.Step[*scope]{Name: "look for foreign pods", Run: r.checkPods},
 		conditions.Step[*scope]{Name: "check the login", Run: r.checkLogin},
+		conditions.Step[*scope]{Name: "check the client certificate", Run: r.checkCertificate},
 		conditions.Step[*scope]{Name: "check the authorities", Run: r.checkAuthorities},
 		conditions.Step[*scope]{Name: "judge rules and store", Run: r.judge},
 		conditions.Step[*scope]{Name: "reflect reachability", Run: r.reflect},

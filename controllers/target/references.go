@@ -28,23 +28,35 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope) (ctrl.Result, err
 	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.Login == nil {
 		return ctrl.Result{}, nil
 	}
-	name := s.target.Spec.Postgres.Login.SecretRef.Name
-	if err := r.consented(ctx, s.target, name); err != nil {
-		return ctrl.Result{}, err
+	return ctrl.Result{}, r.usable(ctx, s.target, s.target.Spec.Postgres.Login.SecretRef.Name, corev1.SecretTypeBasicAuth, "the keys username and password")
+}
+
+// checkCertificate checks the Secret with the certificate that the proxy shows the server,
+// without reading it.
+func (r *Reconciler) checkCertificate(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.TLS.ClientCertRef == nil {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, r.usable(ctx, s.target, s.target.Spec.Postgres.TLS.ClientCertRef.Name, corev1.SecretTypeTLS, "the keys tls.crt and tls.key")
+}
+
+// usable checks that a Secret is there, is of a type and that its owner has consented. That
+// it is of the type is asked of the API server, so that its content is not read.
+func (r *Reconciler) usable(ctx context.Context, t *v1alpha1.Target, name string, want corev1.SecretType, keys string) error {
+	if err := r.consented(ctx, t, name); err != nil {
+		return err
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	err := r.Live.List(ctx, list, client.InNamespace(s.target.Namespace), client.MatchingFields{
-		"metadata.name": name, "type": string(corev1.SecretTypeBasicAuth),
-	})
+	err := r.Live.List(ctx, list, client.InNamespace(t.Namespace), client.MatchingFields{"metadata.name": name, "type": string(want)})
 	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("ask for the type of Secret %s: %w", name, err)
+		return fmt.Errorf("ask for the type of Secret %s: %w", name, err)
 	}
 	if len(list.Items) == 0 {
-		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, again,
-			"Secret %s is not of type %s: make it of that type, with the keys username and password", name, corev1.SecretTypeBasicAuth)
+		return conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, again,
+			"Secret %s is not of type %s: make it of that type, with %s", name, want, keys)
 	}
-	return ctrl.Result{}, nil
+	return nil
 }
 
 // consented checks that a Secret is there and that its owner lets this Target use it.

@@ -184,10 +184,10 @@ func (t *target) checkSpec() error {
 	if p == nil {
 		return errors.New("exactly one of postgres must be set")
 	}
-	t.engine = enginePostgres
 	if err := checkLimits(t.object.Spec.IdleTimeout, p.StatementTimeout); err != nil {
 		return err
 	}
+	t.engine = enginePostgres
 	if p.Host == "" {
 		return errors.New("spec.postgres.host: must be set")
 	}
@@ -200,10 +200,10 @@ func (t *target) checkSpec() error {
 		if p.TLS.CARef != nil {
 			return errors.New("spec.postgres.tls.caRef: has no meaning with mode Disable")
 		}
-	default:
 		if p.TLS.ClientCertRef != nil {
 			return errors.New("spec.postgres.tls.clientCertRef: has no meaning with mode Disable")
 		}
+	default:
 		return fmt.Errorf("spec.postgres.tls.mode: %q is not VerifyFull, VerifyCA or Disable", p.TLS.Mode)
 	}
 	if p.Login == nil || p.Login.SecretRef.Name == "" {
@@ -217,7 +217,6 @@ func defaultStore(namespace string) *v1alpha1.RecordingStore {
 	rows, bytes := int32(100), int32(64<<10)
 	s := &v1alpha1.RecordingStore{Spec: v1alpha1.RecordingStoreSpec{
 		ConfigMap: &v1alpha1.ConfigMapStore{MaxBytes: 64 << 20},
-		return errors.New("spec.postgres.ephemeralRole.adminSecretRef.name: must be set")
 		Retention: metav1.Duration{Duration: 720 * time.Hour},
 		Responses: v1alpha1.ResponseBounds{MaxRows: &rows, MaxBytes: &bytes},
 	}}
@@ -286,7 +285,7 @@ func (l *library) findRules(c *target) *shut {
 		}
 	}
 	c.masks = newMasks(all, nil)
-	spec, err := json.Marshal([]any{t.UID, t.Labels, t.Spec, c.store.Spec})
+	spec, err := json.Marshal([]any{t.UID, t.Spec, c.store.Spec})
 	if err != nil {
 		return shutf(v1alpha1.ReasonInvalid, "Target %s cannot be read", shownName(t.Name))
 	}
