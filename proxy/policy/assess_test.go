@@ -138,7 +138,7 @@ func TestAssessMaskingRule(t *testing.T) {
 		"two parts":    {func(s *v1alpha1.MaskingRuleSpec) { s.Columns[0].Names[0] = "customers.email" }, "SCHEMA.TABLE.COLUMN"},
 		"empty part":   {func(s *v1alpha1.MaskingRuleSpec) { s.Columns[0].Names[0] = "public..email" }, "SCHEMA.TABLE.COLUMN"},
 		"no function":  {func(s *v1alpha1.MaskingRuleSpec) { s.Columns[0].Function = v1alpha1.MaskFunction{} }, "spec.columns[0].function"},
-		"predicates":   {func(s *v1alpha1.MaskingRuleSpec) { s.Predicates = "Equality" }, "spec.predicates"},
+		"predicates":   {func(s *v1alpha1.MaskingRuleSpec) { s.Predicates = "Range" }, "spec.predicates"},
 		"bad exempt":   {func(s *v1alpha1.MaskingRuleSpec) { s.Exempt = []v1alpha1.Subject{{}} }, "spec.exempt[0]"},
 		"bad selector": {func(s *v1alpha1.MaskingRuleSpec) { s.TargetSelector = badSelector() }, "selector"},
 	}

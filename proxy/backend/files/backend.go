@@ -155,6 +155,7 @@ func (b *Backend) load(ctx context.Context, first bool) error {
 	}
 	b.namespace = w.input.Namespace
 	w.input.Terminated = b.sessions.terminated()
+	w.input.Secret = b.redactKey
 	notices, next := b.govern(w, began)
 	if err := b.state.save(); err != nil {
 		if first {

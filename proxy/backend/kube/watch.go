@@ -230,7 +230,7 @@ func decode(u *unstructured.Unstructured, into object) error {
 
 // compile publishes a snapshot of what the watches have told.
 func (b *Backend) compile() {
-	in := policy.Input{Namespace: b.c.Namespace, RootNamespace: b.c.RootNamespace}
+	in := policy.Input{Namespace: b.c.Namespace, RootNamespace: b.c.RootNamespace, Secret: b.certs.redactKey}
 	made := map[*source]versions{}
 	for _, s := range b.sources {
 		if s.kind == "ApprovalRequest" {

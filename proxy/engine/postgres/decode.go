@@ -176,6 +176,7 @@ type column struct {
 	table     uint32
 	attribute uint16
 	typ       uint32
+	modifier  int32
 	binary    bool
 }
 
@@ -193,7 +194,8 @@ func decodeColumns(b []byte) ([]column, error) {
 	for range n {
 		name := r.string()
 		c := column{table: uint32(r.int32()), attribute: uint16(r.int16()), typ: uint32(r.int32())} //nolint:gosec // the wire's own conversion
-		r.take(6)                                                                                   // size and modifier of the type
+		r.take(2)                                                                                   // size of the type
+		c.modifier = r.int32()
 		code := r.int16()
 		if r.bad || code > 1 {
 			return nil, errMessage

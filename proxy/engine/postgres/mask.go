@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cardea-dev/cardea/proxy/masking"
+	pgmask "github.com/cardea-dev/cardea/proxy/masking/postgres"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/sql"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
@@ -21,7 +22,6 @@ type rowPlan struct {
 
 type columnPlan struct {
 	mask masking.Func // nil: shown as it is
-	null bool         // the mask has no value of the column's type
 }
 
 var (
@@ -53,7 +53,7 @@ func planRows(f *sql.Facts, masks policy.Masks, columns []column) (*rowPlan, err
 		if mask == nil {
 			return nil, errLineage
 		}
-		p.columns[i] = columnPlan{mask: mask, null: !textual(c.typ)}
+		p.columns[i] = columnPlan{mask: pgmask.Bind(mask, c.typ, c.modifier, c.binary)}
 		p.masked = append(p.masked, i)
 	}
 	return p, nil
@@ -73,7 +73,7 @@ func (p *rowPlan) apply(dst, b []byte) ([]byte, error) {
 		dst = append(dst, 0xff, 0xff, 0xff, 0xff)
 		c := &p.columns[i]
 		switch {
-		case value == nil, c.mask != nil && c.null:
+		case value == nil:
 			return nil
 		case c.mask == nil:
 			dst = append(dst, value...)

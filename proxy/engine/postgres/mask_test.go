@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/cardea-dev/cardea/proxy/masking"
 )
 
 type stars struct{ err error }
@@ -26,7 +28,7 @@ func dataRow(t testing.TB, values ...[]byte) []byte {
 }
 
 func TestRowPlan(t *testing.T) {
-	plan := &rowPlan{columns: []columnPlan{{}, {mask: stars{}}, {mask: stars{}, null: true}}}
+	plan := &rowPlan{columns: []columnPlan{{}, {mask: stars{}}, {mask: masking.For(stars{}, masking.Type{})}}}
 	for name, test := range map[string]struct {
 		row  []byte
 		want [][]byte

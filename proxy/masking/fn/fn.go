@@ -3,27 +3,43 @@
 package fn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/masking"
+	"github.com/cardea-dev/cardea/proxy/masking/fn/date"
 	"github.com/cardea-dev/cardea/proxy/masking/fn/email"
 	"github.com/cardea-dev/cardea/proxy/masking/fn/fixed"
+	"github.com/cardea-dev/cardea/proxy/masking/fn/hash"
 	"github.com/cardea-dev/cardea/proxy/masking/fn/null"
+	"github.com/cardea-dev/cardea/proxy/masking/fn/number"
 	"github.com/cardea-dev/cardea/proxy/masking/fn/partial"
 	"github.com/cardea-dev/cardea/proxy/masking/fn/redact"
 )
 
 const maxFixed = 256
 
+var precisions = []v1alpha1.DatePrecision{v1alpha1.PrecisionYear, v1alpha1.PrecisionQuarter, v1alpha1.PrecisionMonth,
+	v1alpha1.PrecisionWeek, v1alpha1.PrecisionDay, v1alpha1.PrecisionHour}
+
 // ErrUnknown says that not exactly one known function is named.
-var ErrUnknown = errors.New("exactly one of redact, partial, email, fixed and null must be set")
+var ErrUnknown = errors.New("exactly one of redact, partial, hash, email, fixed, date, number and null must be set")
+
+// Options are what functions need besides what a rule says.
+type Options struct {
+	// Secret is the gate's, of which keys of functions are derived. Without one a function
+	// that needs a key withholds every row, so that rules can be compiled where nothing is
+	// masked.
+	Secret []byte
+}
 
 // New returns the function that f names, or an error that says which field is wrong.
-func New(f v1alpha1.MaskFunction) (masking.Func, error) {
+func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 	var made []masking.Func
 	if f.Redact != nil {
 		made = append(made, redact.Func{})
@@ -33,6 +49,25 @@ func New(f v1alpha1.MaskFunction) (masking.Func, error) {
 			return nil, fmt.Errorf("partial: keepFirst and keepLast must be between 0 and %d and not both 0", partial.MaxKeep)
 		}
 		made = append(made, partial.Func{First: int(p.KeepFirst), Last: int(p.KeepLast)})
+	}
+	if f.Hash != nil {
+		h, err := hash.New(int(cmp.Or(f.Hash.Length, hash.DefaultLength)), o.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("hash: %w", err)
+		}
+		made = append(made, h)
+	}
+	if d := f.Date; d != nil {
+		if !slices.Contains(precisions, d.Precision) {
+			return nil, fmt.Errorf("date: precision must be one of %v", precisions)
+		}
+		made = append(made, date.Func{Precision: d.Precision})
+	}
+	if n := f.Number; n != nil {
+		if n.MultipleOf < 1 || n.MultipleOf > number.MaxMultiple {
+			return nil, fmt.Errorf("number: multipleOf must be between 1 and %d", number.MaxMultiple)
+		}
+		made = append(made, number.Func{MultipleOf: n.MultipleOf})
 	}
 	if f.Email != nil {
 		made = append(made, email.Func{})

@@ -15,6 +15,9 @@ func functions() map[string]v1alpha1.MaskFunction {
 		"email":   {Email: &v1alpha1.EmailFunction{}},
 		"fixed":   {Fixed: &v1alpha1.FixedFunction{Value: "n/a"}},
 		"null":    {Null: &v1alpha1.NullFunction{}},
+		"hash":    {Hash: &v1alpha1.HashFunction{Length: 16}},
+		"date":    {Date: &v1alpha1.DateFunction{Precision: v1alpha1.PrecisionMonth}},
+		"number":  {Number: &v1alpha1.NumberFunction{MultipleOf: 100}},
 	}
 }
 
@@ -51,7 +54,7 @@ func TestMask(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			f, err := New(functions()[tc.function])
+			f, err := New(functions()[tc.function], Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,11 +75,19 @@ func TestNewRefuses(t *testing.T) {
 		"partial too much": {Partial: &v1alpha1.PartialFunction{KeepLast: 17}},
 		"fixed too long":   {Fixed: &v1alpha1.FixedFunction{Value: strings.Repeat("x", 257)}},
 		"fixed bad bytes":  {Fixed: &v1alpha1.FixedFunction{Value: "\xff"}},
+		"hash too short":   {Hash: &v1alpha1.HashFunction{Length: 15}},
+		"hash too long":    {Hash: &v1alpha1.HashFunction{Length: 53}},
+		"hash negative":    {Hash: &v1alpha1.HashFunction{Length: -1}},
+		"date nothing":     {Date: &v1alpha1.DateFunction{}},
+		"date unknown":     {Date: &v1alpha1.DateFunction{Precision: "Decade"}},
+		"number nothing":   {Number: &v1alpha1.NumberFunction{}},
+		"number negative":  {Number: &v1alpha1.NumberFunction{MultipleOf: -5}},
+		"number too much":  {Number: &v1alpha1.NumberFunction{MultipleOf: 1_000_000_000_001}},
 		"fixed NUL":        {Fixed: &v1alpha1.FixedFunction{Value: "\x00"}},
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
-			if made, err := New(f); err == nil {
+			if made, err := New(f, Options{}); err == nil {
 				t.Errorf("New() = %v, want an error", made)
 			}
 		})
@@ -86,7 +97,7 @@ func TestNewRefuses(t *testing.T) {
 func TestMaskAllocatesNothing(t *testing.T) {
 	src, dst := []byte("alice.smith@example.com"), make([]byte, 0, 64)
 	for name, spec := range functions() {
-		f, err := New(spec)
+		f, err := New(spec, Options{Secret: make([]byte, 32)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +114,7 @@ func FuzzPartial(f *testing.F) {
 		f.Add([]byte(s), int8(1), int8(4))
 	}
 	f.Fuzz(func(t *testing.T, src []byte, first, last int8) {
-		m, err := New(v1alpha1.MaskFunction{Partial: &v1alpha1.PartialFunction{KeepFirst: int32(first), KeepLast: int32(last)}})
+		m, err := New(v1alpha1.MaskFunction{Partial: &v1alpha1.PartialFunction{KeepFirst: int32(first), KeepLast: int32(last)}}, Options{})
 		if err != nil {
 			t.Skip()
 		}
@@ -136,7 +147,7 @@ func FuzzEmail(f *testing.F) {
 	for _, s := range []string{"", "@", "a@b.c", "alice@example.com", "x@y@z.example", "\xff@a.b"} {
 		f.Add([]byte(s))
 	}
-	m, err := New(v1alpha1.MaskFunction{Email: &v1alpha1.EmailFunction{}})
+	m, err := New(v1alpha1.MaskFunction{Email: &v1alpha1.EmailFunction{}}, Options{})
 	if err != nil {
 		f.Fatal(err)
 	}
