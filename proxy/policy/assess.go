@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/masking/fn"
 )
 
 // Assessment says whether an object can take effect, for its conditions. The zero
@@ -54,7 +55,7 @@ func AssessMaskingRule(r *v1alpha1.MaskingRule) Assessment {
 	if r == nil {
 		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "there is no rule"}
 	}
-	_, err := compileMaskingRule(r, false)
+	_, err := compileMaskingRule(r, false, fn.Options{})
 	if err == nil {
 		_, err = selectorOf(&r.Spec.TargetSelector)
 	}

@@ -34,7 +34,7 @@ type maskingRule struct {
 	exempt []v1alpha1.Subject
 }
 
-func compileMaskingRule(r *v1alpha1.MaskingRule, root bool) (*maskingRule, error) {
+func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*maskingRule, error) {
 	c := &maskingRule{
 		source: source{root, v1alpha1.RuleReference{Kind: string(v1alpha1.RuleKindMasking), Namespace: r.Namespace, Name: r.Name}},
 		exempt: r.Spec.Exempt,
@@ -68,7 +68,7 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool) (*maskingRule, error
 		}
 	}
 	for i, col := range r.Spec.Columns {
-		function, err := fn.New(col.Function)
+		function, err := fn.New(col.Function, o)
 		if err != nil {
 			return nil, fmt.Errorf("spec.columns[%d].function: %w", i, err)
 		}

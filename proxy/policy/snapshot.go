@@ -25,6 +25,9 @@ type Input struct {
 	MaskingRules []*v1alpha1.MaskingRule
 	CommandRules []*v1alpha1.CommandRule
 	Locks        []*v1alpha1.AccessLock
+	// Secret is the gate's, of which keys of masking functions are derived. Without one a
+	// function that needs a key compiles and withholds every row.
+	Secret []byte
 	// Terminated names the Sessions whose desired state is Terminated.
 	Terminated []string
 	// Undecodable are objects that could not be decoded strictly; each shuts what it governs:

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/masking/fn"
 )
 
 // enginePostgres is the name of the protocol, as in Request.Engine.
@@ -84,7 +85,7 @@ func newLibrary(in Input) *library {
 			continue
 		}
 		if root, ours := in.governs(r.Namespace); ours {
-			c, err := compileMaskingRule(r, root)
+			c, err := compileMaskingRule(r, root, fn.Options{Secret: in.Secret})
 			l.add(&rule{masking: c, err: err}, root, string(v1alpha1.RuleKindMasking), &r.ObjectMeta, &r.Spec.TargetSelector, r.Spec)
 		}
 	}
