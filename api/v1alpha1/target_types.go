@@ -111,6 +111,18 @@ type PostgresTarget struct {
 	StatementTimeout *metav1.Duration `json:"statementTimeout,omitempty"`
 }
 
+// LoginSecret names the Secret with the login that the proxy holds: that of login, or the
+// administrator's of ephemeralRole. It is empty if there is neither.
+func (t *PostgresTarget) LoginSecret() string {
+	switch {
+	case t.Login != nil:
+		return t.Login.SecretRef.Name
+	case t.EphemeralRole != nil:
+		return t.EphemeralRole.AdminSecretRef.Name
+	}
+	return ""
+}
+
 // EphemeralRole says how roles for single sessions are made.
 type EphemeralRole struct {
 	// adminSecretRef names a Secret of type kubernetes.io/basic-auth with a login that may

@@ -27,7 +27,7 @@ func openCluster(o *options, log logr.Logger) (*source, error) {
 		return nil, err
 	}
 	return &source{Backend: b, namespace: o.namespace, redactKey: b.RedactKey(), store: configmap.New(b.Core(), o.namespace),
-		said: "policy of namespace " + o.namespace}, nil
+		ended: b.Ended, said: "policy of namespace " + o.namespace}, nil
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

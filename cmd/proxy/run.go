@@ -22,6 +22,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/backend/files"
 	"github.com/cardea-dev/cardea/proxy/engine/postgres"
 	"github.com/cardea-dev/cardea/proxy/gate"
+	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
@@ -41,7 +42,8 @@ type source struct {
 	namespace string
 	redactKey []byte
 	store     recording.Store // of every recording: in this version one place serves all RecordingStores
-	said      string          // for the line that says that the proxy is ready
+	ended     func(session string) bool
+	said      string // for the line that says that the proxy is ready
 }
 
 // run wires the parts and runs them until ctx ends.
@@ -54,7 +56,10 @@ func run(ctx context.Context, o *options) error {
 	}
 	parsers := parser.New(parser.Options{})
 	defer parsers.Close()
-	engine, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered)})
+	dialer := (&net.Dialer{Timeout: dialTimeout}).DialContext
+	engine, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered),
+		Upkeep: &postgres.Upkeep{Proxy: o.podName, Targets: func() []policy.Upkeep { return src.Current().Upkeep() }, Ended: src.ended,
+			Secrets: src, Dial: dialer, Log: log.WithName("roles")}})
 	if err != nil {
 		return err
 	}
@@ -73,9 +78,11 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	clk := clock.RealClock{}
+	metrics := gate.NewMetrics(spool.Unshipped)
+	metrics.Gauge("left_roles", "Roles of ended sessions that could not be dropped yet.", func() float64 { return float64(engine.LeftRoles()) })
 	g, err = gate.New(gate.Config{Backend: src, Listeners: listeners, Spool: spool, Approvals: approval.NewHolder(src, clk),
-		Namespace: src.namespace, Proxy: o.podName, RedactKey: src.redactKey, Dial: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		Clock: clk, Log: log.WithName("gate"), Metrics: gate.NewMetrics(spool.Unshipped)})
+		Namespace: src.namespace, Proxy: o.podName, RedactKey: src.redactKey, Dial: dialer,
+		Clock: clk, Log: log.WithName("gate"), Metrics: metrics})
 	if err != nil {
 		return err
 	}
@@ -84,11 +91,11 @@ func run(ctx context.Context, o *options) error {
 		log.Error(err, "Some recordings of an earlier process could not be taken over")
 	}
 	g.Adopt(recovered)
-	return serve(ctx, o, src, g, spool)
+	return serve(ctx, o, src, engine, g, spool)
 }
 
 // serve runs the parts until ctx ends or one of them fails, and ends them in their order.
-func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *recording.Spool) error {
+func serve(ctx context.Context, o *options, src *source, engine *postgres.Engine, g *gate.Gate, spool *recording.Spool) error {
 	serving, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	// What sessions need goes on until the last one has ended.
@@ -112,6 +119,7 @@ func serve(ctx context.Context, o *options, src *source, g *gate.Gate, spool *re
 	case <-serving.Done():
 		return cause(ctx, serving)
 	}
+	keep("tend roles", engine.Tend)
 	fmt.Printf("cardea-proxy is ready: %s\n", ready(o, src))
 	g.Run(serving, o.drain)
 	return cause(ctx, serving)
@@ -146,7 +154,7 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 		return nil, err
 	}
 	return &source{Backend: b, namespace: b.Namespace(), redactKey: b.RedactKey(), store: dir.New(b.Recordings()),
-		said: "policy from " + folder + ", credentials in " + filepath.Join(folder, ".credentials")}, nil
+		ended: b.Ended, said: "policy from " + folder + ", credentials in " + filepath.Join(folder, ".credentials")}, nil
 }
 
 // listen opens the ports of the engines.

@@ -36,17 +36,20 @@ func NewMetrics(unshipped func() (recordings int, bytes int64)) *Metrics {
 		events:        counter("recorded_events_total", "Recorded events by kind.", "kind"),
 		sessionWrites: counter("session_writes_total", "Writes of Session objects by outcome.", "outcome"),
 	}
-	gauge := func(name, help string, value func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardea_proxy_" + name, Help: help}, value))
-	}
 	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.events, m.sessionWrites)
-	gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
-	gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
+	m.Gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
+	m.Gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
 		return m.of(func(g *Gate) float64 { return g.c.Clock.Since(g.c.Backend.ProvenAt()).Seconds() })
 	})
-	gauge("unshipped_recordings", "Recordings that are not wholly stored.", func() float64 { n, _ := unshipped(); return float64(n) })
-	gauge("unshipped_bytes", "Bytes of recordings that await their store.", func() float64 { _, b := unshipped(); return float64(b) })
+	m.Gauge("unshipped_recordings", "Recordings that are not wholly stored.", func() float64 { n, _ := unshipped(); return float64(n) })
+	m.Gauge("unshipped_bytes", "Bytes of recordings that await their store.", func() float64 { _, b := unshipped(); return float64(b) })
 	return m
+}
+
+// Gauge adds a figure of a part that the gate does not know. It is called before the first
+// use of the metrics, with a name that is not taken.
+func (m *Metrics) Gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardea_proxy_" + name, Help: help}, value))
 }
 
 func (m *Metrics) of(f func(*Gate) float64) float64 {

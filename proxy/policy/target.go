@@ -207,8 +207,20 @@ func (t *target) checkSpec() error {
 	default:
 		return fmt.Errorf("spec.postgres.tls.mode: %q is not VerifyFull, VerifyCA or Disable", p.TLS.Mode)
 	}
-	if p.Login == nil || p.Login.SecretRef.Name == "" {
+	return checkLogin(p)
+}
+
+// checkLogin checks that a Target says in exactly one way how to sign in.
+func checkLogin(p *v1alpha1.PostgresTarget) error {
+	switch {
+	case (p.Login == nil) == (p.EphemeralRole == nil):
+		return errors.New("spec.postgres: exactly one of login and ephemeralRole must be set")
+	case p.LoginSecret() == "" && p.Login != nil:
 		return errors.New("spec.postgres.login.secretRef.name: must be set")
+	case p.LoginSecret() == "":
+		return errors.New("spec.postgres.ephemeralRole.adminSecretRef.name: must be set")
+	case p.EphemeralRole != nil && (len(p.EphemeralRole.InRoles) == 0 || slices.Contains(p.EphemeralRole.InRoles, "")):
+		return errors.New("spec.postgres.ephemeralRole.inRoles: must name at least one role")
 	}
 	return nil
 }
@@ -286,7 +298,7 @@ func (l *library) findRules(c *target) *shut {
 		}
 	}
 	c.masks = newMasks(all, nil)
-	spec, err := json.Marshal([]any{t.UID, t.Spec, c.store.Spec})
+	spec, err := json.Marshal([]any{t.UID, t.Labels, t.Spec, c.store.Spec})
 	if err != nil {
 		return shutf(v1alpha1.ReasonInvalid, "Target %s cannot be read", shownName(t.Name))
 	}

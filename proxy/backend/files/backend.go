@@ -156,7 +156,7 @@ func (b *Backend) load(ctx context.Context, first bool) error {
 	b.namespace = w.input.Namespace
 	w.input.Terminated = b.sessions.terminated()
 	w.input.Secret = b.redactKey
-	notices, next := b.govern(w, began)
+	notices, next := b.govern(ctx, w, began)
 	if err := b.state.save(); err != nil {
 		if first {
 			return err
@@ -285,13 +285,13 @@ func (b *Backend) ProvenAt() time.Time { return *b.proven.Load() }
 func (b *Backend) Recordings() string { return filepath.Join(b.c.Dir, ".recordings") }
 
 // Login implements session.Secrets.
-func (b *Backend) Login(_ context.Context, t *v1alpha1.Target) (session.Login, error) {
-	return b.world.Load().login(t)
+func (b *Backend) Login(ctx context.Context, t *v1alpha1.Target) (session.Login, error) {
+	return backend.Login(ctx, b.world.Load(), t)
 }
 
 // CA implements session.Secrets.
-func (b *Backend) CA(_ context.Context, t *v1alpha1.Target) ([]byte, error) {
-	return b.world.Load().ca(t)
+func (b *Backend) CA(ctx context.Context, t *v1alpha1.Target) ([]byte, error) {
+	return backend.CA(ctx, b.world.Load(), t)
 }
 
 // Reachable implements backend.Backend: it logs changes.

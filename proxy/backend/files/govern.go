@@ -1,7 +1,7 @@
 package files
 
 import (
-	"crypto/x509"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -11,14 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/backend"
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/session"
 )
 
 // govern does for the objects of w what the operator does in a cluster: it sets the status
 // that the policy goes by, and mints credentials. It returns what is noteworthy, and when it
 // has to run again because a grant starts or ends; zero for never.
-func (b *Backend) govern(w *world, now time.Time) (notices []string, next time.Time) {
+func (b *Backend) govern(ctx context.Context, w *world, now time.Time) (notices []string, next time.Time) {
 	for _, s := range w.input.Stores {
 		s.Status.ObservedGeneration = s.Generation
 		meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue,
@@ -27,9 +27,9 @@ func (b *Backend) govern(w *world, now time.Time) (notices []string, next time.T
 	for _, t := range w.input.Targets {
 		if a := policy.AssessTarget(w.input, t); !a.OK {
 			notices = append(notices, fmt.Sprintf("Target %s is shut: %s", t.Name, a.Message))
-		} else if _, err := w.login(t); err != nil {
+		} else if _, err := backend.Login(ctx, w, t); err != nil {
 			notices = append(notices, fmt.Sprintf("Target %s cannot be reached: %v", t.Name, err))
-		} else if _, err := w.ca(t); err != nil {
+		} else if _, err := backend.CA(ctx, w, t); err != nil {
 			notices = append(notices, fmt.Sprintf("Target %s cannot be reached: %v", t.Name, err))
 		}
 	}
@@ -108,62 +108,20 @@ func times(g *v1alpha1.AccessGrant, approved time.Time) (starts, expires time.Ti
 	return starts, starts // a grant without an end has none: it is over
 }
 
-// login returns the login of a Target. Its errors are for the client too.
-func (w *world) login(t *v1alpha1.Target) (session.Login, error) {
-	name := t.Spec.Postgres.Login.SecretRef.Name
-	s := w.secrets[name]
-	var problem string
-	switch {
-	case s == nil:
-		problem = "is not in the folder"
-	case s.Labels[v1alpha1.LabelTarget] != t.Name:
-		problem = fmt.Sprintf("lacks the label %s: %s, its owner's consent", v1alpha1.LabelTarget, t.Name)
-	case s.Type != corev1.SecretTypeBasicAuth:
-		problem = fmt.Sprintf("is not of type %s", corev1.SecretTypeBasicAuth)
-	case len(s.Data[corev1.BasicAuthUsernameKey]) == 0 || len(s.Data[corev1.BasicAuthPasswordKey]) == 0:
-		problem = "has no username or no password"
-	default:
-		return session.Login{Username: string(s.Data[corev1.BasicAuthUsernameKey]), Password: string(s.Data[corev1.BasicAuthPasswordKey])}, nil
+// Secret implements backend.Finder.
+func (w *world) Secret(_ context.Context, name string) (*corev1.Secret, error) {
+	if s := w.secrets[name]; s != nil {
+		return s, nil
 	}
-	return session.Login{}, unusable(t, fmt.Sprintf("Secret %s with its login %s", name, problem))
+	return nil, backend.Missing("is not in the folder")
 }
 
-// ca returns the bundle of a Target, nil without one.
-func (w *world) ca(t *v1alpha1.Target) ([]byte, error) {
-	ref := t.Spec.Postgres.TLS.CARef
-	if ref == nil {
-		return nil, nil
+// ConfigMap implements backend.Finder.
+func (w *world) ConfigMap(_ context.Context, name string) (*corev1.ConfigMap, error) {
+	if c := w.configMaps[name]; c != nil {
+		return c, nil
 	}
-	var bundle []byte
-	found, consent := false, true
-	switch ref.Kind {
-	case "ConfigMap":
-		if c := w.configMaps[ref.Name]; c != nil {
-			found, bundle = true, []byte(c.Data[ref.Key])
-			if len(bundle) == 0 {
-				bundle = c.BinaryData[ref.Key]
-			}
-		}
-	case "Secret":
-		if s := w.secrets[ref.Name]; s != nil {
-			found, consent, bundle = true, s.Labels[v1alpha1.LabelTarget] == t.Name, s.Data[ref.Key]
-		}
-	}
-	what := fmt.Sprintf("%s %s of its caRef ", ref.Kind, ref.Name)
-	switch {
-	case !found:
-		return nil, unusable(t, what+"is not in the folder")
-	case !consent:
-		return nil, unusable(t, what+fmt.Sprintf("lacks the label %s: %s, its owner's consent", v1alpha1.LabelTarget, t.Name))
-	case !x509.NewCertPool().AppendCertsFromPEM(bundle):
-		return nil, unusable(t, what+fmt.Sprintf("has no certificate in PEM under the key %s", ref.Key))
-	}
-	return bundle, nil
-}
-
-func unusable(t *v1alpha1.Target, why string) error {
-	return &policy.Refusal{Code: policy.CodeTargetShut, Rule: "Target/" + t.Namespace + "/" + t.Name,
-		Message: fmt.Sprintf("Target %s cannot be used: %s", t.Name, why), Hint: "ask an administrator to correct it"}
+	return nil, backend.Missing("is not in the folder")
 }
 
 var errNoTarget = errors.New("the folder has no Target: there is nothing to protect")

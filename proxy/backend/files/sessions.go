@@ -179,3 +179,14 @@ func (s *sessions) terminated() []string {
 	}
 	return names
 }
+
+// Ended reports whether the Session of a name is known to have ended.
+func (b *Backend) Ended(session string) bool {
+	if session == "" || strings.HasPrefix(session, ".") || filepath.Base(session) != session {
+		return false
+	}
+	b.sessions.mu.Lock()
+	defer b.sessions.mu.Unlock()
+	o, err := b.sessions.read(filepath.Join(b.sessions.dir, session+".yaml"))
+	return err == nil && o.Status.EndedAt != nil
+}

@@ -2,8 +2,6 @@ package kube
 
 import (
 	"context"
-	"crypto/x509"
-	"fmt"
 	"sync"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
-	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/backend"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
 
@@ -61,83 +59,43 @@ func read[T any](ctx context.Context, s *secrets, key string, get func(context.C
 	return value, nil
 }
 
-func (s *secrets) secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	return read(ctx, s, "Secret/"+namespace+"/"+name, func(ctx context.Context) (*corev1.Secret, error) {
-		return s.b.core.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+// finder reads the objects that Targets of the gate namespace name.
+type finder struct{ s *secrets }
+
+// Secret implements backend.Finder.
+func (f finder) Secret(ctx context.Context, name string) (*corev1.Secret, error) {
+	namespace := f.s.b.c.Namespace
+	s, err := read(ctx, f.s, "Secret/"+name, func(ctx context.Context) (*corev1.Secret, error) {
+		return f.s.b.core.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 	})
+	return s, missing(err)
 }
 
-func (s *secrets) configMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
-	return read(ctx, s, "ConfigMap/"+namespace+"/"+name, func(ctx context.Context) (*corev1.ConfigMap, error) {
-		return s.b.core.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+// ConfigMap implements backend.Finder.
+func (f finder) ConfigMap(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+	namespace := f.s.b.c.Namespace
+	c, err := read(ctx, f.s, "ConfigMap/"+name, func(ctx context.Context) (*corev1.ConfigMap, error) {
+		return f.s.b.core.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 	})
+	return c, missing(err)
+}
+
+func missing(err error) error {
+	switch {
+	case apierrors.IsNotFound(err):
+		return backend.Missing("is missing")
+	case apierrors.IsForbidden(err):
+		return backend.Missing("may not be read by the proxy yet")
+	}
+	return err
 }
 
 // Login implements session.Secrets.
 func (b *Backend) Login(ctx context.Context, t *v1alpha1.Target) (session.Login, error) {
-	if t.Spec.Postgres == nil || t.Spec.Postgres.Login == nil {
-		return session.Login{}, unusable(t, "it names no login")
-	}
-	name := t.Spec.Postgres.Login.SecretRef.Name
-	what := fmt.Sprintf("Secret %s with its login ", name)
-	s, err := b.secrets.secret(ctx, t.Namespace, name)
-	switch {
-	case err != nil:
-		return session.Login{}, unreadable(t, what, err)
-	case s.Labels[v1alpha1.LabelTarget] != t.Name:
-		return session.Login{}, unusable(t, what+fmt.Sprintf("lacks the label %s: %s, its owner's consent", v1alpha1.LabelTarget, t.Name))
-	case s.Type != corev1.SecretTypeBasicAuth:
-		return session.Login{}, unusable(t, what+fmt.Sprintf("is not of type %s", corev1.SecretTypeBasicAuth))
-	case len(s.Data[corev1.BasicAuthUsernameKey]) == 0 || len(s.Data[corev1.BasicAuthPasswordKey]) == 0:
-		return session.Login{}, unusable(t, what+"has no username or no password")
-	}
-	return session.Login{Username: string(s.Data[corev1.BasicAuthUsernameKey]), Password: string(s.Data[corev1.BasicAuthPasswordKey])}, nil
+	return backend.Login(ctx, finder{&b.secrets}, t)
 }
 
 // CA implements session.Secrets.
 func (b *Backend) CA(ctx context.Context, t *v1alpha1.Target) ([]byte, error) {
-	if t.Spec.Postgres == nil || t.Spec.Postgres.TLS.CARef == nil {
-		return nil, nil
-	}
-	ref := t.Spec.Postgres.TLS.CARef
-	what := fmt.Sprintf("%s %s of its caRef ", ref.Kind, ref.Name)
-	var bundle []byte
-	switch ref.Kind {
-	case "ConfigMap":
-		c, err := b.secrets.configMap(ctx, t.Namespace, ref.Name)
-		if err != nil {
-			return nil, unreadable(t, what, err)
-		}
-		if bundle = []byte(c.Data[ref.Key]); len(bundle) == 0 {
-			bundle = c.BinaryData[ref.Key]
-		}
-	case "Secret":
-		s, err := b.secrets.secret(ctx, t.Namespace, ref.Name)
-		if err != nil {
-			return nil, unreadable(t, what, err)
-		}
-		if s.Labels[v1alpha1.LabelTarget] != t.Name {
-			return nil, unusable(t, what+fmt.Sprintf("lacks the label %s: %s, its owner's consent", v1alpha1.LabelTarget, t.Name))
-		}
-		bundle = s.Data[ref.Key]
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
-		return nil, unusable(t, what+fmt.Sprintf("has no certificate in PEM under the key %s", ref.Key))
-	}
-	return bundle, nil
-}
-
-func unreadable(t *v1alpha1.Target, what string, err error) error {
-	switch {
-	case apierrors.IsNotFound(err):
-		return unusable(t, what+"is missing")
-	case apierrors.IsForbidden(err):
-		return unusable(t, what+"may not be read by the proxy yet")
-	}
-	return fmt.Errorf("read %s: %w", what, err)
-}
-
-func unusable(t *v1alpha1.Target, why string) error {
-	return &policy.Refusal{Code: policy.CodeTargetShut, Rule: "Target/" + t.Namespace + "/" + t.Name,
-		Message: fmt.Sprintf("Target %s cannot be used: %s", t.Name, why), Hint: "ask an administrator to correct it"}
+	return backend.CA(ctx, finder{&b.secrets}, t)
 }

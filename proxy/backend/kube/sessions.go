@@ -91,3 +91,21 @@ func (b *Backend) sameSession(ctx context.Context, s *v1alpha1.Session) error {
 	}
 	return nil
 }
+
+// Ended reports whether the Session of a name is known to have ended: in this process or,
+// when its pod is gone, by the operator's word.
+func (b *Backend) Ended(session string) bool {
+	for _, s := range b.sources {
+		if s.kind != "Session" {
+			continue
+		}
+		o, ok, err := s.informer.GetStore().GetByKey(b.c.Namespace + "/" + session)
+		u, is := o.(*unstructured.Unstructured)
+		if err != nil || !ok || !is {
+			return false
+		}
+		_, ended, err := unstructured.NestedString(u.Object, "status", "endedAt")
+		return err == nil && ended
+	}
+	return false
+}

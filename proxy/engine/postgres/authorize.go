@@ -143,5 +143,5 @@ func (r *relay) ask(ctx context.Context) (map[string]string, error) {
 	if len(rows) != 1 || len(rows[0]) != 3 || rows[0][0] == nil || rows[0][1] == nil || rows[0][2] == nil {
 		return nil, r.unestablished(ctx, errMessage)
 	}
-	return r.meaning(map[string]string{"role": *rows[0][0], "searchPath": *rows[0][1], "schemas": *rows[0][2]}), nil
+	return r.meaning(map[string]string{"role": r.up.stands(*rows[0][0]), "searchPath": *rows[0][1], "schemas": *rows[0][2]}), nil
 }

@@ -62,6 +62,8 @@ type Config struct {
 	Analyzer *pgsql.Analyzer
 	// Peers are the replicas of this gate; nil if there is one alone.
 	Peers *Peers
+	// Upkeep is what the roles made for sessions need; nil if none are made.
+	Upkeep *Upkeep
 	// Now is the clock that credentials are judged by; time.Now if nil.
 	Now func() time.Time
 	// Random is the source of keys and nonces; crypto/rand if nil.
@@ -74,9 +76,10 @@ type Config struct {
 type Engine struct {
 	c       Config
 	cancels *cancels
+	peers   *peers // nil if there are none
+	roles   *roles
 	// ghost keys the salts of grants that do not exist, so that they answer like others.
 	ghost [32]byte
-	peers   *peers // nil if there are none
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -94,6 +97,7 @@ func New(c Config) (*Engine, error) {
 	}
 	c.Limits = c.Limits.withDefaults()
 	e := &Engine{c: c}
+	e.roles = newRoles(e)
 	var name uint32
 	if c.Peers != nil {
 		var err error

@@ -54,7 +54,7 @@ func (c *conn) open(ctx context.Context, s *session.Session) (*relay, error) {
 	up, err := connect(signIn, c.engine, s, parameters)
 	if err == nil {
 		if err = up.usable(s); err != nil {
-			_ = up.conn.Close()
+			up.close()
 		}
 	}
 	if reportable(ctx, err) {
@@ -65,7 +65,7 @@ func (c *conn) open(ctx context.Context, s *session.Session) (*relay, error) {
 	}
 	r, err := c.relay(s, up)
 	if err != nil {
-		_ = up.conn.Close()
+		up.close()
 		return nil, err
 	}
 	return r, nil
@@ -125,7 +125,7 @@ func (r *relay) run(ctx context.Context) error {
 		err = r.greet(pid, secret)
 	}
 	if err != nil {
-		_ = r.up.conn.Close()
+		r.up.close()
 		return fmt.Errorf("begin the session: %w", err)
 	}
 	live, end := context.WithCancelCause(ctx)
@@ -197,7 +197,7 @@ func (r *relay) leave() {
 		_ = r.up.conn.SetWriteDeadline(soon(r.engine.c.Limits.Farewell))
 		_, _ = r.up.conn.Write([]byte{msgTerminate, 0, 0, 0, 4})
 	}
-	_ = r.up.conn.Close()
+	r.up.close()
 }
 
 // unknown records the commands whose outcome cannot be learned any more.

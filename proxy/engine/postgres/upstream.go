@@ -39,6 +39,7 @@ type upstream struct {
 	secret  []byte
 	status  byte
 	reports []parameter // ParameterStatus at sign-in, in order
+	role    *role       // made for this connection; nil for a lasting login
 }
 
 // report returns what the target reported of a parameter.
@@ -107,10 +108,10 @@ func encryptUpstream(ctx context.Context, s *session.Session, c net.Conn, t *v1a
 	if err != nil {
 		return nil, err
 	}
-	stop := guard(ctx, c)
 	if cert != nil {
 		config.Certificates = []tls.Certificate{*cert}
 	}
+	stop := guard(ctx, c)
 	defer stop()
 	var request [8]byte
 	binary.BigEndian.PutUint32(request[:], 8)
@@ -171,13 +172,31 @@ func guard(ctx context.Context, c net.Conn) func() {
 	}
 }
 
-// connect signs in to the target.
+// connect signs in to the target, as a role made for the session where the Target says so.
 func connect(ctx context.Context, e *Engine, s *session.Session, parameters []parameter) (*upstream, error) {
 	login, err := s.Login(ctx)
 	if err != nil {
 		return nil, target("the target's login cannot be read", err)
 	}
-	c, err := dial(ctx, s)
+	role, err := e.roles.make(ctx, s, login)
+	if err != nil {
+		return nil, err
+	}
+	if role != nil {
+		login = role.login
+	}
+	u, err := connectAs(ctx, e, s, login, s.Admission().Request.Database, parameters)
+	if err != nil {
+		role.end()
+		return nil, err
+	}
+	u.role = role
+	return u, nil
+}
+
+// connectAs signs in with a login.
+func connectAs(ctx context.Context, e *Engine, s *session.Session, login session.Login, database string, parameters []parameter) (*upstream, error) {
+	c, err := dial(ctx, s, login.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +204,7 @@ func connect(ctx context.Context, e *Engine, s *session.Session, parameters []pa
 	_, u.secure = c.(*tls.Conn)
 	stop := guard(ctx, c)
 	defer stop()
-	if err := u.signIn(e, login, s.Admission().Request.Database, parameters); err != nil {
+	if err := u.signIn(e, login, database, parameters); err != nil {
 		_ = c.Close()
 		if ctx.Err() != nil {
 			err = target("the target does not answer", context.Cause(ctx))
@@ -193,6 +212,12 @@ func connect(ctx context.Context, e *Engine, s *session.Session, parameters []pa
 		return nil, err
 	}
 	return u, nil
+}
+
+// close closes the connection, and ends the role that was made for it.
+func (u *upstream) close() {
+	_ = u.conn.Close()
+	u.role.end()
 }
 
 func (u *upstream) signIn(e *Engine, login session.Login, database string, parameters []parameter) error {
@@ -212,10 +237,6 @@ func (u *upstream) signIn(e *Engine, login session.Login, database string, param
 		return err
 	}
 	return u.settle()
-}
-
-func (u *upstream) close() {
-	_ = u.conn.Close()
 }
 
 // next reads one small message.
@@ -296,6 +317,14 @@ func (u *upstream) send(body []byte) error {
 func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	failed := func(err error) error { return target("the target's SCRAM exchange failed", err) }
 	c := &scramClient{password: login.Password}
+	var binding []byte
+	if u.secure {
+		state := u.conn.(*tls.Conn).ConnectionState()
+		// A certificate whose signature algorithm names no hash cannot be bound to.
+		if b, err := scram.NewTLSServerEndpointBinding(&state); err == nil {
+			binding = b.Data
+		}
+	}
 	chosen := ""
 	for r := (body{b: offered}); len(r.b) > 1 && !r.bad; {
 		switch name := string(r.string()); {
@@ -308,20 +337,13 @@ func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	if chosen == "" {
 		return failed(errors.New("no known mechanism"))
 	}
+	c.unoffered = chosen == mechanism && len(binding) > 0
 	first, err := c.first(e.c.Random)
 	if err != nil {
 		return failed(err)
 	}
 	m := binary.BigEndian.AppendUint32(appendString(nil, chosen), uint32(len(first))) //nolint:gosec // some 60 bytes
 	if err := u.send(append(m, first...)); err != nil {
-	var binding []byte
-	if u.secure {
-		state := u.conn.(*tls.Conn).ConnectionState()
-		// A certificate whose signature algorithm names no hash cannot be bound to.
-		if b, err := scram.NewTLSServerEndpointBinding(&state); err == nil {
-			binding = b.Data
-		}
-	}
 		return failed(err)
 	}
 	answer, err := u.saslAnswer(authSASLContinue)
@@ -337,7 +359,6 @@ func (u *upstream) scram(e *Engine, login session.Login, offered []byte) error {
 	}
 	if answer, err = u.saslAnswer(authSASLFinal); err != nil {
 		return err
-	c.unoffered = chosen == mechanism && len(binding) > 0
 	}
 	if err := c.verify(answer); err != nil {
 		return failed(err)
