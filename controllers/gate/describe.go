@@ -64,8 +64,8 @@ func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1
 	}
 	g.TargetPorts = append(g.TargetPorts, pg.Port)
 	var secrets []string
-	if pg.Login != nil {
-		secrets = append(secrets, pg.Login.SecretRef.Name)
+	if name := pg.LoginSecret(); name != "" {
+		secrets = append(secrets, name)
 	}
 	if ref := pg.TLS.ClientCertRef; ref != nil {
 		secrets = append(secrets, ref.Name)

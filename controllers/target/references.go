@@ -25,10 +25,10 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope) (ctrl.Result, err
 		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, 0,
 			"the operator's own namespace is no gate: make the Target in a namespace of its own")
 	}
-	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.Login == nil {
+	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.LoginSecret() == "" {
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{}, r.usable(ctx, s.target, s.target.Spec.Postgres.Login.SecretRef.Name, corev1.SecretTypeBasicAuth, "the keys username and password")
+	return ctrl.Result{}, r.usable(ctx, s.target, s.target.Spec.Postgres.LoginSecret(), corev1.SecretTypeBasicAuth, "the keys username and password")
 }
 
 // checkCertificate checks the Secret with the certificate that the proxy shows the server,
