@@ -3,6 +3,7 @@ module github.com/cardea-dev/cardea
 go 1.26.0
 
 require (
+	cel.dev/cel-go v0.33.2
 	github.com/elastic/go-seccomp-bpf v1.6.0
 	github.com/fluxcd/cli-utils v1.2.3
 	github.com/fsnotify/fsnotify v1.10.1

@@ -50,7 +50,7 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 		Target:    t.object,
 		Store:     t.store,
 		ExpiresAt: earliest(expires, credential),
-		Rules: &sessionRules{engine: t.engine, rules: t.rules, masks: masks, level: g.Spec.Postgres.Access,
+		Rules: &sessionRules{engine: t.engine, rules: t.rules, masks: masks, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database),
 			grant: v1alpha1.RuleReference{Kind: "AccessGrant", Namespace: g.Namespace, Name: g.Name}},
 		Masks: masks,
 	}, nil

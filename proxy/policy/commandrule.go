@@ -101,19 +101,25 @@ func selectorOf(s *metav1.LabelSelector) (labels.Selector, error) {
 	return sel, nil
 }
 
-func (r *commandRule) governs(f *sql.Facts) bool {
+// governs reports whether some item of the rule governs a command. An error says that it
+// does for want of an answer alone: an expression could not be evaluated.
+func (r *commandRule) governs(q *question) (bool, error) {
+	var undecided error
 	for i := range r.matches {
-		if r.matches[i].matches(f) {
-			return true
+		switch governs, err := r.matches[i].matches(q); {
+		case governs && err == nil:
+			return true, nil
+		case governs && undecided == nil:
+			undecided = err
 		}
 	}
-	return false
+	return undecided != nil, undecided
 }
 
 // admits reports whether one item of the rule admits node n of a command.
-func (r *commandRule) admits(n *sql.Node, f *sql.Facts) bool {
+func (r *commandRule) admits(n *sql.Node, q *question) bool {
 	for i := range r.matches {
-		if r.matches[i].admits(n, f) {
+		if r.matches[i].admits(n, q) {
 			return true
 		}
 	}
@@ -121,9 +127,9 @@ func (r *commandRule) admits(n *sql.Node, f *sql.Facts) bool {
 }
 
 // admitsFunctions reports whether one item admits node n and names every function.
-func (r *commandRule) admitsFunctions(n *sql.Node, f *sql.Facts) bool {
+func (r *commandRule) admitsFunctions(n *sql.Node, q *question) bool {
 	for i := range r.matches {
-		if r.matches[i].admits(n, f) && r.matches[i].admitsFunctions(f) {
+		if r.matches[i].admitsFunctions(q.facts) && r.matches[i].admits(n, q) {
 			return true
 		}
 	}

@@ -17,6 +17,8 @@ type sessionRules struct {
 	masks  *masks
 	grant  v1alpha1.RuleReference
 	level  v1alpha1.AccessLevel
+	// session is what expressions may know of it.
+	session *sessionFacts
 }
 
 // ruleSet is what governs the commands on one Target. Each list is ordered: rules of the
@@ -31,24 +33,24 @@ func (s *sessionRules) Decide(c *Command) Decision {
 	if refusal := s.unknown(c); refusal != nil {
 		return Decision{Refusal: refusal}
 	}
-	f := c.SQL
-	var audit []v1alpha1.RuleReference
+	q := &question{facts: c.SQL, session: s.session, inTransaction: c.InTransaction}
+	// The decision comes first: what it costs must not depend on rules that only mark.
+	d := s.decide(q)
 	for _, r := range s.rules.audit {
-		if r.governs(f) {
-			audit = append(audit, r.ref)
+		if governs, _ := r.governs(q); governs {
+			d.Audit = append(d.Audit, r.ref)
 		}
 	}
-	d := s.decide(f)
-	d.Audit = audit
 	return d
 }
 
-func (s *sessionRules) decide(f *sql.Facts) Decision {
-	if d, denied := s.denied(f); denied {
+func (s *sessionRules) decide(q *question) Decision {
+	f := q.facts
+	if d, denied := s.denied(q); denied {
 		return d
 	}
 	var exception v1alpha1.RuleReference
-	if d, lifted := s.calls(f); d != nil {
+	if d, lifted := s.calls(q); d != nil {
 		return *d
 	} else if lifted != nil {
 		exception = lifted.ref
@@ -57,13 +59,13 @@ func (s *sessionRules) decide(f *sql.Facts) Decision {
 		if within(s.level, f.Nodes[i].Group) {
 			continue
 		}
-		r := s.exception(func(r *commandRule) bool { return r.admits(&f.Nodes[i], f) })
+		r := s.exception(func(r *commandRule) bool { return r.admits(&f.Nodes[i], q) })
 		if r == nil {
 			return s.beyond(&f.Nodes[i])
 		}
 		exception = r.ref
 	}
-	if r := s.strictest(f); r != nil {
+	if r := s.strictest(q); r != nil {
 		return Decision{Action: RequireApproval, Rule: r.ref, Terms: r.terms, Message: r.message}
 	}
 	return Decision{Action: Allow, Rule: exception}
@@ -105,17 +107,16 @@ func isSound(f *sql.Facts) bool {
 }
 
 // denied asks the baseline, the Deny rules and the masks. None of them can be overruled.
-func (s *sessionRules) denied(f *sql.Facts) (Decision, bool) {
+func (s *sessionRules) denied(q *question) (Decision, bool) {
+	f := q.facts
 	for _, b := range s.rules.baseline {
 		if !b.liftable && b.matches(f) {
 			return deniedByBaseline(b), true
 		}
 	}
 	for _, r := range s.rules.deny {
-		if r.governs(f) {
-			return Decision{Rule: r.ref, Message: r.message, Refusal: &Refusal{Code: CodeDeniedByRule, Rule: RuleName(r.ref),
-				Message: withMessage(fmt.Sprintf("%s denies the command", RuleName(r.ref)), r.message),
-				Hint:    "change the command, or ask the owner of the rule"}}, true
+		if governs, undecided := r.governs(q); governs {
+			return deniedByRule(r, undecided), true
 		}
 	}
 	if f.MaskViolation != "" && !s.masks.Empty() {
@@ -130,13 +131,14 @@ func (s *sessionRules) denied(f *sql.Facts) (Decision, bool) {
 // calls decides on calls whose effect is not established. Whatever the access level, they
 // need a rule that names every function of the command. It returns the denial, or the
 // rule that admits the calls.
-func (s *sessionRules) calls(f *sql.Facts) (*Decision, *commandRule) {
+func (s *sessionRules) calls(q *question) (*Decision, *commandRule) {
+	f := q.facts
 	for _, b := range s.rules.baseline {
 		if !b.liftable || !b.matches(f) {
 			continue
 		}
 		r := s.exception(func(r *commandRule) bool {
-			return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return r.admitsFunctions(&n, f) })
+			return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return r.admitsFunctions(&n, q) })
 		})
 		if r == nil {
 			d := deniedByBaseline(b)
@@ -161,10 +163,13 @@ func (s *sessionRules) exception(admits func(*commandRule) bool) *commandRule {
 // strictest returns the rule whose terms hold where several ask for approval: one of the
 // root namespace before all others, then the one that requires most approvers, then the
 // one with the shortest timeout, then the first by namespace and name.
-func (s *sessionRules) strictest(f *sql.Facts) *commandRule {
+func (s *sessionRules) strictest(q *question) *commandRule {
 	var best *commandRule
 	for _, r := range s.rules.approve {
-		if (best == nil || best.root == r.root && stricter(r.terms, best.terms)) && r.governs(f) {
+		if best != nil && (best.root != r.root || !stricter(r.terms, best.terms)) {
+			continue
+		}
+		if governs, _ := r.governs(q); governs {
 			best = r
 		}
 	}
@@ -179,6 +184,17 @@ func (s *sessionRules) beyond(n *sql.Node) Decision {
 	return Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeDeniedByAccess, Rule: RuleName(s.grant),
 		Message: fmt.Sprintf("the grant permits access %s, and %s statements of group %s are beyond it", s.level, n.Kind, n.Group),
 		Hint:    "ask for a grant with more access"}}
+}
+
+// deniedByRule refuses a command. undecided says that the rule's expression could not be
+// evaluated for it.
+func deniedByRule(r *commandRule, undecided error) Decision {
+	sentence := fmt.Sprintf("%s denies the command", RuleName(r.ref))
+	if undecided != nil {
+		sentence += ", because its expression cannot be evaluated for it"
+	}
+	return Decision{Rule: r.ref, Message: r.message, Refusal: &Refusal{Code: CodeDeniedByRule, Rule: RuleName(r.ref),
+		Message: withMessage(sentence, r.message), Hint: "change the command, or ask the owner of the rule"}}
 }
 
 func deniedByBaseline(b *BaselineRule) Decision {

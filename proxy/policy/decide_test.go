@@ -198,7 +198,7 @@ func TestAttributeNotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := m.matches(f); got != want {
+		if got, _ := m.matches(&question{facts: f}); got != want {
 			t.Errorf("%s: %v, want %v", functions, got, want)
 		}
 	}

@@ -49,7 +49,9 @@ type match struct {
 	writes    v1alpha1.SQLWrites
 	relations []relationGlob
 	functions []glob
-	strict    bool
+	// expression is asked last, of a command that everything else matches.
+	expression *expression
+	strict     bool
 }
 
 // compileMatch compiles an item. Letter case in names counts only where strict is set: a
@@ -59,11 +61,8 @@ func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	if s == nil {
 		return match{}, errors.New("exactly one of sql must be set")
 	}
-	if s.Expression != "" {
-		return match{}, errors.New("sql.expression: this version has none")
-	}
-	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" {
-		return match{}, errors.New("sql: at least one of statements, groups, writes, relations and functions must be set")
+	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" && s.Expression == "" {
+		return match{}, errors.New("sql: at least one of statements, groups, writes, relations, functions and expression must be set")
 	}
 	if len(s.Objects) > 0 && len(s.Statements)+len(s.Groups) == 0 {
 		return match{}, errors.New("sql.objects: only with statements or groups")
@@ -87,6 +86,13 @@ func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 			return match{}, fmt.Errorf("sql.functions: %q is not a name without schema", f)
 		}
 		c.functions = append(c.functions, newGlob(f, !strict))
+	}
+	if s.Expression != "" {
+		e, err := compileExpression(s.Expression)
+		if err != nil {
+			return match{}, fmt.Errorf("sql.expression: %w", err)
+		}
+		c.expression = e
 	}
 	return c, nil
 }
@@ -120,17 +126,35 @@ func (m *match) compileNodes(s *v1alpha1.SQLMatch) error {
 }
 
 // matches reports whether the item governs a command: some node has every property of a
-// node that the item names, some relation and some function are among those it names.
-func (m *match) matches(f *sql.Facts) bool {
+// node that the item names, some relation and some function are among those it names, and
+// the expression holds. An error says that the expression could not be evaluated: such an
+// item governs, unless its rule admits.
+func (m *match) matches(q *question) (bool, error) {
+	if !m.names(q.facts) {
+		return false, nil
+	}
+	if m.expression == nil {
+		return true, nil
+	}
+	a := q.ask(m.expression)
+	return a.holds || a.err != nil && !m.strict, a.err
+}
+
+func (m *match) names(f *sql.Facts) bool {
 	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
 		(len(m.relations) == 0 || slices.ContainsFunc(f.Relations, m.relation)) &&
 		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function) || slices.ContainsFunc(f.Attributes, m.attribute))
 }
 
 // admits reports whether the item speaks of node n of a command and of everything that
-// the command uses: all its relations and all its functions are among those it names.
-func (m *match) admits(n *sql.Node, f *sql.Facts) bool {
-	return m.node(n, f) && m.admitsRelations(f) && (len(m.functions) == 0 || m.admitsFunctions(f))
+// the command uses: all its relations and all its functions are among those it names, and
+// the expression holds. One that could not be evaluated admits nothing.
+func (m *match) admits(n *sql.Node, q *question) bool {
+	f := q.facts
+	if !m.node(n, f) || !m.admitsRelations(f) || len(m.functions) > 0 && !m.admitsFunctions(f) {
+		return false
+	}
+	return m.expression == nil || q.ask(m.expression).holds
 }
 
 func (m *match) admitsRelations(f *sql.Facts) bool {
@@ -172,10 +196,12 @@ func (m *match) node(n *sql.Node, f *sql.Facts) bool {
 	case v1alpha1.WritesAny:
 		return m.isWrite(n, f)
 	case v1alpha1.WritesUnfiltered:
-		return n.Unfiltered || n.Kind == "Truncate"
+		return isUnfiltered(n)
 	}
 	return true
 }
+
+func isUnfiltered(n *sql.Node) bool { return n.Unfiltered || n.Kind == "Truncate" }
 
 // isWrite reports whether a statement changes rows. A rule that refuses takes a call of a
 // function that may write for one.
