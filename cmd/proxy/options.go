@@ -19,6 +19,8 @@ type options struct {
 	namespace     string
 	rootNamespace string
 	podName       string
+	podIP         string
+	peers         string
 	tlsDir        string
 	kubeconfig    string
 
@@ -39,6 +41,8 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.namespace, "namespace", "", "the gate `namespace`, in a cluster")
 	f.StringVar(&o.rootNamespace, "root-namespace", "cardea-system", "the `namespace` whose rules and locks govern every gate")
 	f.StringVar(&o.podName, "pod-name", "", "the `name` of this pod")
+	f.StringVar(&o.podIP, "pod-ip", "", "the `address` of this pod; that of its first interface without it")
+	f.StringVar(&o.peers, "peers", "", "the `name` in DNS of all replicas, a headless Service: a request to cancel finds its session by it")
 	f.StringVar(&o.tlsDir, "tls-dir", "/etc/cardea/tls", "the `folder` with tls.crt, tls.key, ca.crt and redact.key, in a cluster")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "the `file` that says how to reach the API server; the pod's ServiceAccount without it")
 	f.StringVar(&o.address, "address", "", "the `address` to listen at; 127.0.0.1 with --manifests, every one in a cluster")
@@ -70,6 +74,8 @@ func (o *options) complete(rest []string) error {
 		return errors.New("exactly one of --manifests and --namespace is needed; --help lists the flags")
 	case o.postgresPort < 0 || o.postgresPort > 65535 || o.metricsPort < 0 || o.metricsPort > 65535:
 		return errors.New("a port must be between 0 and 65535")
+	case o.manifests != "" && o.peers != "":
+		return errors.New("--peers has no meaning with --manifests: there is one replica alone")
 	case o.drain < 0:
 		return errors.New("--drain must not be negative")
 	}

@@ -57,8 +57,12 @@ func run(ctx context.Context, o *options) error {
 	parsers := parser.New(parser.Options{})
 	defer parsers.Close()
 	dialer := (&net.Dialer{Timeout: dialTimeout}).DialContext
+	replicas, err := peers(o, src.namespace)
+	if err != nil {
+		return err
+	}
 	engine, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered),
-		Upkeep: &postgres.Upkeep{Proxy: o.podName, Targets: func() []policy.Upkeep { return src.Current().Upkeep() }, Ended: src.ended,
+		Peers: replicas, Upkeep: &postgres.Upkeep{Proxy: o.podName, Targets: func() []policy.Upkeep { return src.Current().Upkeep() }, Ended: src.ended,
 			Secrets: src, Dial: dialer, Log: log.WithName("roles")}})
 	if err != nil {
 		return err

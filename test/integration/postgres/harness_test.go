@@ -57,6 +57,7 @@ type gate struct {
 	requests *peers.Requests
 	recorder *peers.Recorder
 	engine   *engpg.Engine
+	listener net.Listener // where it listens; a port of its own if nil
 	login    session.Login
 	upstream []byte // PEM
 	holder   *approval.Holder
@@ -197,9 +198,11 @@ func start(t testing.TB, server *pgtest.Server, options ...option) *gate {
 	if g.engine, err = engpg.New(config); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	l := g.listener
+	if l == nil {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	g.addr, g.port = l.Addr().String(), l.Addr().(*net.TCPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())

@@ -32,11 +32,11 @@ type raw struct {
 }
 
 // frontend signs in and hands the connection over.
-func frontend(t testing.TB, g *gate, c credential, database string) *raw {
+func frontend(t testing.TB, g *gate, c credential, database string, extra ...string) *raw {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, g.uri(c, database, ""))
+	conn, err := pgconn.Connect(ctx, g.uri(c, database, strings.Join(extra, "")))
 	if err != nil {
 		t.Fatal(err)
 	}
