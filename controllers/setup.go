@@ -14,10 +14,9 @@ import (
 	"github.com/cardea-dev/cardea/controllers/apply"
 	"github.com/cardea-dev/cardea/controllers/approvalrequest"
 	"github.com/cardea-dev/cardea/controllers/authority"
-	"github.com/cardea-dev/cardea/controllers/commandrule"
 	"github.com/cardea-dev/cardea/controllers/gate"
-	"github.com/cardea-dev/cardea/controllers/maskingrule"
 	"github.com/cardea-dev/cardea/controllers/recordingstore"
+	"github.com/cardea-dev/cardea/controllers/rule"
 	"github.com/cardea-dev/cardea/controllers/session"
 	"github.com/cardea-dev/cardea/controllers/target"
 )
@@ -75,8 +74,8 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			Authorities: authorities, RootNamespace: o.RootNamespace,
 			Rotation: o.Rotation, Overlap: o.Overlap, Lead: o.Lead,
 		}).SetupWithManager(ctx, mgr),
-		(&maskingrule.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
-		(&commandrule.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
+		(&rule.Reconciler{Kind: rule.MaskingRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
+		(&rule.Reconciler{Kind: rule.CommandRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&recordingstore.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 		(&recordingstore.Retention{Client: c, Clock: o.Clock}).SetupWithManager(mgr),
 		(&session.Reconciler{Client: c, Live: live, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),

@@ -33,13 +33,13 @@ func SetupWithManager(mgr ctrl.Manager) error {
 		return fmt.Errorf("set up the AccessGrant webhook: %w", err)
 	}
 	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.MaskingRule{}).
-		WithValidator(maskingRuleValidator{}).
+		WithValidator(maskingRules).
 		WithValidatorCustomPath(PathValidateMaskingRule).
 		Complete(); err != nil {
 		return fmt.Errorf("set up the MaskingRule webhook: %w", err)
 	}
 	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.CommandRule{}).
-		WithValidator(commandRuleValidator{}).
+		WithValidator(commandRules).
 		WithValidatorCustomPath(PathValidateCommandRule).
 		Complete(); err != nil {
 		return fmt.Errorf("set up the CommandRule webhook: %w", err)

@@ -1,3 +1,0 @@
-// Package commandrule tells of a CommandRule whether it compiles, judged by the compiler that
-// the proxy uses, and how many Targets it selects. A rule that does not compile shuts them.
-package commandrule

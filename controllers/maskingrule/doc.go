@@ -1,3 +1,0 @@
-// Package maskingrule tells of a MaskingRule whether it compiles, judged by the compiler that
-// the proxy uses, and how many Targets it selects. A rule that does not compile shuts them.
-package maskingrule
