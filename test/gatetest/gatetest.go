@@ -125,7 +125,7 @@ func (g *Gate) URI(database string, parameters ...string) string {
 // the gate.
 func (g *Gate) Environment(database string) []string {
 	return append(os.Environ(), "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", g.Port), "PGUSER="+g.Grant, "PGPASSWORD="+g.Password, "PGDATABASE="+database,
-		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+g.CAFile, "PGCONNECT_TIMEOUT=20", "PGURI="+g.URI(database), "LC_ALL=C.UTF-8", "PAGER=", "TZ=UTC")
+		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+g.CAFile, "PGCONNECT_TIMEOUT=20", "PGURI="+g.URI(database), "LC_ALL=C.UTF-8", "PGCLIENTENCODING=UTF8", "PAGER=", "TZ=UTC")
 }
 
 // Stop ends the proxy, and with it all sessions and their recordings.

@@ -8,10 +8,10 @@ package postgres
 var visibleCatalogs = words(`
 	pg_aggregate pg_am pg_amop pg_amproc pg_attrdef pg_attribute pg_auth_members pg_available_extensions pg_cast pg_class pg_collation
 	pg_constraint pg_conversion pg_database pg_default_acl pg_depend pg_description pg_enum pg_event_trigger pg_extension
-	pg_foreign_data_wrapper pg_foreign_table pg_index pg_indexes pg_inherits pg_init_privs pg_language pg_matviews pg_namespace
+	pg_db_role_setting pg_foreign_data_wrapper pg_foreign_server pg_foreign_table pg_index pg_indexes pg_inherits pg_init_privs pg_language pg_largeobject_metadata pg_matviews pg_namespace
 	pg_opclass pg_operator pg_opfamily pg_partitioned_table pg_policies pg_policy pg_proc pg_publication pg_publication_namespace
 	pg_publication_rel pg_publication_tables pg_range pg_rewrite pg_roles pg_rules pg_sequence pg_sequences pg_settings pg_shdescription
-	pg_statistic_ext pg_tables pg_tablespace pg_timezone_abbrevs pg_timezone_names pg_trigger pg_ts_config pg_ts_config_map pg_ts_dict
+	pg_statistic_ext pg_subscription pg_tables pg_tablespace pg_timezone_abbrevs pg_timezone_names pg_trigger pg_ts_config pg_ts_config_map pg_ts_dict
 	pg_ts_parser pg_ts_template pg_type pg_views pg_parameter_acl pg_group pg_shdepend
 	applicable_roles character_sets check_constraints collations column_domain_usage column_privileges column_udt_usage columns
 	constraint_column_usage constraint_table_usage domain_constraints domains enabled_roles element_types information_schema_catalog_name
@@ -20,8 +20,9 @@ var visibleCatalogs = words(`
 	view_table_usage views`)
 
 // secretColumns are columns of those relations that do hold values: the stored default of
-// an added column is the value of every older row.
-var secretColumns = words("pg_attribute.attmissingval")
+// an added column is the value of every older row. Or credentials: a subscription's
+// connection string.
+var secretColumns = words("pg_attribute.attmissingval pg_subscription.subconninfo")
 
 // visibleReads are functions that read the session or definitions and show no values of
 // rows; functions that depend on their arguments alone need no list.
@@ -37,7 +38,7 @@ var visibleReads = words(`
 	pg_backend_pid pg_char_to_encoding pg_client_encoding pg_collation_for pg_collation_is_visible pg_column_size pg_conf_load_time
 	pg_conversion_is_visible pg_current_snapshot pg_current_xact_id pg_current_xact_id_if_assigned pg_describe_object pg_encoding_to_char
 	pg_function_is_visible pg_get_constraintdef pg_get_expr pg_get_function_arg_default pg_get_function_arguments
-	pg_get_function_identity_arguments pg_get_function_result pg_get_functiondef pg_get_indexdef pg_get_keywords pg_get_partition_constraintdef pg_get_partkeydef
+	pg_get_function_identity_arguments pg_get_function_result pg_get_function_sqlbody pg_get_functiondef pg_get_indexdef pg_get_keywords pg_get_partition_constraintdef pg_get_partkeydef
 	pg_get_publication_tables pg_get_ruledef pg_get_serial_sequence pg_get_statisticsobjdef_columns pg_get_triggerdef pg_get_userbyid
 	pg_get_viewdef pg_has_role pg_is_other_temp_schema pg_my_temp_schema pg_opclass_is_visible pg_operator_is_visible
 	pg_opfamily_is_visible pg_options_to_table pg_postmaster_start_time pg_relation_is_publishable pg_relation_is_updatable
@@ -47,7 +48,7 @@ var visibleReads = words(`
 	statement_timestamp textanycat time timestamp timestamptz timetz timezone to_char to_date to_json to_jsonb to_number to_regclass
 	to_regcollation to_regnamespace to_regoper to_regoperator to_regproc to_regprocedure to_regrole to_regtype to_timestamp to_tsquery
 	to_tsvector transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot version websearch_to_tsquery
-	aclexplode row_to_json numeric money
+	aclexplode row_to_json numeric money ts_token_type
 	random clock_timestamp timeofday gen_random_uuid nextval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
 	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors`)
 
@@ -87,6 +88,7 @@ var rowFunctions = map[string][]string{
 	"json_object_keys": {""}, "jsonb_object_keys": {""}, "jsonb_path_query": {""}, "current_schemas": {""}, "current_setting": {""}, "now": {""},
 	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"}, "pg_get_publication_tables": {"relid"},
 	"aclexplode":        {"grantor", "grantee", "privilege_type", "is_grantable"},
+	"ts_token_type":     {"tokid", "alias", "description"},
 	"pg_get_keywords":   {"word", "catcode", "barelabel", "catdesc", "baredesc"},
 	"pg_partition_tree": {"relid", "parentrelid", "isleaf", "level"}, "pg_partition_ancestors": {"relid"},
 }
