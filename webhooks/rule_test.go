@@ -38,6 +38,7 @@ func TestValidateRules(t *testing.T) {
 		"commands' selector": {command(func(s *v1alpha1.CommandRuleSpec) { s.TargetSelector = wrong }), "spec.targetSelector.matchLabels"},
 		"masks' selector":    {masking(func(s *v1alpha1.MaskingRuleSpec) { s.TargetSelector = wrong }), "spec.targetSelector.matchLabels"},
 		"function's schema":  {command(func(s *v1alpha1.CommandRuleSpec) { s.Match[0].SQL.Functions = []string{"public.dblink"} }), "is not a name without schema"},
+		"expression":         {command(func(s *v1alpha1.CommandRuleSpec) { s.Match[0].SQL.Expression = "statement.kindz == []" }), "undefined field 'kindz'"},
 		"no action":          {command(func(s *v1alpha1.CommandRuleSpec) { s.Action = "" }), "spec.action"},
 		"a short name":       {masking(func(s *v1alpha1.MaskingRuleSpec) { s.Columns[0].Names = []string{"ssn"} }), "is not SCHEMA.TABLE.COLUMN"},
 	}

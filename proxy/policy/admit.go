@@ -52,7 +52,8 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 		ExpiresAt: earliest(expires, credential),
 		Rules: &sessionRules{engine: t.engine, rules: t.rules, masks: masks, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database),
 			grant: v1alpha1.RuleReference{Kind: "AccessGrant", Namespace: g.Namespace, Name: g.Name}},
-		Masks: masks,
+		Masks:     masks,
+		Detectors: masks.detectors,
 	}, nil
 }
 
@@ -169,16 +170,7 @@ func (t *target) masksFor(g *v1alpha1.AccessGrant, r Request) *masks {
 	if !r.Exchanged || !t.exempts {
 		return t.masks
 	}
-	lift := map[*maskingRule]bool{}
-	for i := range t.masks.all {
-		rule := t.masks.all[i].rule
-		for _, s := range rule.exempt {
-			if covers(s, g.Spec.Subject) {
-				lift[rule] = true
-			}
-		}
-	}
-	return newMasks(t.masks.all, lift)
+	return newMasks(t.masks.rules, lifted(t.masks.rules, g.Spec.Subject))
 }
 
 // versionOf identifies everything that decisions and masks of an admission depend on.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/masking"
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/masking/fn"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
@@ -29,9 +30,10 @@ type mask struct {
 // maskingRule is one compiled MaskingRule.
 type maskingRule struct {
 	source
-	masks  []mask
-	uses   sql.Uses
-	exempt []v1alpha1.Subject
+	masks     []mask
+	uses      sql.Uses
+	detectors *detect.Set // nil for none
+	exempt    []v1alpha1.Subject
 }
 
 func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*maskingRule, error) {
@@ -39,11 +41,15 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 		source: source{root, v1alpha1.RuleReference{Kind: string(v1alpha1.RuleKindMasking), Namespace: r.Namespace, Name: r.Name}},
 		exempt: r.Spec.Exempt,
 	}
-	if n := len(r.Spec.Columns); n == 0 || n > maxColumns {
-		return nil, fmt.Errorf("spec.columns: must have 1 to %d items", maxColumns)
+	switch {
+	case len(r.Spec.Columns) == 0 && len(r.Spec.Detectors) == 0:
+		return nil, errors.New("spec.columns: at least one of columns and detectors must be set")
+	case len(r.Spec.Columns) > maxColumns:
+		return nil, fmt.Errorf("spec.columns: must have at most %d items", maxColumns)
 	}
-	if len(r.Spec.Detectors) > 0 {
-		return nil, errors.New("spec.detectors: this version has none")
+	var err error
+	if c.detectors, err = detect.New(r.Spec.Detectors); err != nil {
+		return nil, fmt.Errorf("spec.detectors: %w", err)
 	}
 	switch p := r.Spec.Predicates; p {
 	case v1alpha1.PredicatesDeny, "":
@@ -86,20 +92,39 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 	return c, nil
 }
 
+// lifted returns the rules that subject is exempt from.
+func lifted(rules []*maskingRule, subject v1alpha1.Subject) map[*maskingRule]bool {
+	lift := map[*maskingRule]bool{}
+	for _, r := range rules {
+		for _, s := range r.exempt {
+			if covers(s, subject) {
+				lift[r] = true
+			}
+		}
+	}
+	return lift
+}
+
 // masks are the masks of a Target in the order in which they are asked. A MaskRef is an
 // index into all, counted from 1, so that it means the same for every session.
 type masks struct {
-	all  []mask
-	lift map[*maskingRule]bool // rules that this session is exempt from; nil for none
-	none bool                  // no mask is left
+	rules     []*maskingRule
+	all       []mask
+	lift      map[*maskingRule]bool // rules that this session is exempt from; nil for none
+	none      bool                  // no mask is left
+	detectors *detect.Set           // of the rules that are left; nil for none
 }
 
-func newMasks(all []mask, lift map[*maskingRule]bool) *masks {
-	none := true
-	for i := range all {
-		none = none && lift[all[i].rule]
+func newMasks(rules []*maskingRule, lift map[*maskingRule]bool) *masks {
+	m := &masks{rules: rules, lift: lift, none: true}
+	for _, r := range rules {
+		m.all = append(m.all, r.masks...)
+		if !lift[r] {
+			m.none = m.none && len(r.masks) == 0
+			m.detectors = detect.Join(m.detectors, r.detectors)
+		}
 	}
-	return &masks{all: all, lift: lift, none: none}
+	return m
 }
 
 // Empty reports whether no column is masked at all.

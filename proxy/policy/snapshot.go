@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/masking"
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -89,6 +90,8 @@ type Admission struct {
 	ExpiresAt time.Time                // of the grant or the credential, whichever is first
 	Rules     Rules
 	Masks     Masks
+	// Detectors find what is to be replaced in text of columns without a mask; nil for none.
+	Detectors *detect.Set
 }
 
 // Rules decides on the commands of one admitted session.

@@ -271,7 +271,7 @@ func (l *library) findRules(c *target) *shut {
 	t := c.object
 	h := sha256.New()
 	found := map[v1alpha1.RuleKind]bool{}
-	var all []mask
+	var masking []*maskingRule
 	for _, r := range l.rules {
 		if !r.selects(t) {
 			continue
@@ -283,7 +283,7 @@ func (l *library) findRules(c *target) *shut {
 		fmt.Fprintf(h, "%d ", len(r.content))
 		h.Write(r.content)
 		if r.masking != nil {
-			all = append(all, r.masking.masks...)
+			masking = append(masking, r.masking)
 			c.exempts = c.exempts || len(r.masking.exempt) > 0
 			continue
 		}
@@ -297,7 +297,7 @@ func (l *library) findRules(c *target) *shut {
 			return shutf(v1alpha1.ReasonRuleMissing, "Target %s requires a %s and none selects it; create one whose targetSelector matches the Target's labels", shownName(t.Name), kind)
 		}
 	}
-	c.masks = newMasks(all, nil)
+	c.masks = newMasks(masking, nil)
 	spec, err := json.Marshal([]any{t.UID, t.Labels, t.Spec, c.store.Spec})
 	if err != nil {
 		return shutf(v1alpha1.ReasonInvalid, "Target %s cannot be read", shownName(t.Name))

@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// Explanation says how a decision came about.
+type Explanation struct {
+	Decision Decision
+	// Findings are all rules that speak of the command, those that cannot be overruled
+	// first, whether or not they decided.
+	Findings []Finding
+	// Beyond are the statements that the access level by itself does not include.
+	Beyond []sql.Node
+}
+
+// Finding is one rule that speaks of a command.
+type Finding struct {
+	Rule   v1alpha1.RuleReference
+	Action v1alpha1.RuleAction
+	// Item is the index in spec.match of what matches; -1 for a rule that ships with the
+	// product.
+	Item int
+	// Undecided says why the item's expression could not be evaluated, if so: such a rule
+	// applies, unless it allows.
+	Undecided error
+	Message   string
+}
+
+// Explain decides on a command as rules would, and says which of them speak of it. Rules
+// that are not those of an Admission are asked for their decision alone.
+func Explain(rules Rules, c *Command) Explanation {
+	e := Explanation{Decision: rules.Decide(c)}
+	s, ours := rules.(*sessionRules)
+	if !ours || s.unknown(c) != nil {
+		return e
+	}
+	q := &question{facts: c.SQL, session: s.session, inTransaction: c.InTransaction}
+	for _, b := range s.rules.baseline {
+		if b.matches(c.SQL) {
+			e.Findings = append(e.Findings, Finding{Rule: b.Reference(), Action: v1alpha1.ActionDeny, Item: -1, Message: b.Denies})
+		}
+	}
+	for _, list := range [][]*commandRule{s.rules.deny, s.rules.approve, s.rules.allow, s.rules.audit} {
+		for _, r := range list {
+			e.Findings = append(e.Findings, r.findings(q)...)
+		}
+	}
+	for _, n := range c.SQL.Nodes {
+		if !within(s.level, n.Group) {
+			e.Beyond = append(e.Beyond, n)
+		}
+	}
+	return e
+}
+
+// findings returns the items of the rule that speak of a command.
+func (r *commandRule) findings(q *question) []Finding {
+	var found []Finding
+	for i := range r.matches {
+		m := &r.matches[i]
+		applies, undecided := m.matches(q)
+		if r.action == v1alpha1.ActionAllow {
+			applies = undecided != nil || slices.ContainsFunc(q.facts.Nodes, func(n sql.Node) bool { return m.admits(&n, q) })
+		}
+		if applies {
+			found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Undecided: undecided, Message: r.message})
+		}
+	}
+	return found
+}
