@@ -19,6 +19,7 @@ type Metrics struct {
 	refusals      *prometheus.CounterVec
 	events        *prometheus.CounterVec
 	sessionWrites *prometheus.CounterVec
+	detected      prometheus.Counter
 	gate          atomic.Pointer[Gate]
 }
 
@@ -35,8 +36,10 @@ func NewMetrics(unshipped func() (recordings int, bytes int64)) *Metrics {
 		refusals:      counter("refusals_total", "Refused sessions and commands by code.", "code"),
 		events:        counter("recorded_events_total", "Recorded events by kind.", "kind"),
 		sessionWrites: counter("session_writes_total", "Writes of Session objects by outcome.", "outcome"),
+		detected: prometheus.NewCounter(prometheus.CounterOpts{Name: "cardea_proxy_detected_values_total",
+			Help: "Values that detectors of MaskingRules replaced in results."}),
 	}
-	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.events, m.sessionWrites)
+	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.events, m.sessionWrites, m.detected)
 	m.Gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
 	m.Gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
 		return m.of(func(g *Gate) float64 { return g.c.Clock.Since(g.c.Backend.ProvenAt()).Seconds() })
@@ -85,6 +88,9 @@ func (c counted) Record(e *recording.Event) error {
 		if e.Command.Code != "" {
 			c.m.refusals.WithLabelValues(e.Command.Code).Inc()
 		}
+	}
+	if e.Response != nil && e.Response.Detected > 0 {
+		c.m.detected.Add(float64(e.Response.Detected))
 	}
 	return nil
 }

@@ -118,6 +118,8 @@ type Response struct {
 	RowCount  int64  `json:"rowCount,omitempty"`
 	ByteCount int64  `json:"byteCount,omitempty"`
 	Truncated bool   `json:"truncated,omitempty"`
+	// Detected counts, in the last part, what detectors replaced in the rows.
+	Detected int64 `json:"detected,omitempty"`
 	// SQLState and Error of a failed command; Unknown says that the outcome could not be
 	// learned because the session ended first.
 	SQLState string `json:"sqlstate,omitempty"`

@@ -25,6 +25,10 @@ type command struct {
 	// no row.
 	plan    *rowPlan
 	columns []column
+	text    *rowPlan // how detectors read rows without a plan
+	binary  bool     // COPY sends binary data
+
+	detected int64 // values in which detectors replaced something
 
 	rows, bytes  int64 // of the whole answer
 	rowsLeft     int   // that may still be recorded
@@ -122,7 +126,7 @@ func (c *command) describe(r *recording.Response) {
 
 // final returns the last record of the answer.
 func (c *command) final() *recording.Response {
-	r := &recording.Response{Final: true, Tag: c.tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated,
+	r := &recording.Response{Final: true, Tag: c.tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated, Detected: c.detected,
 		SQLState: c.state, Error: c.fault}
 	c.kept, c.tag, c.done = nil, "", true
 	c.describe(r)

@@ -5,6 +5,10 @@ import "github.com/cardea-dev/cardea/proxy/recording"
 // failedCommand handles an ErrorResponse: it is for the answer that is due, and in the
 // extended protocol everything up to the next Sync falls with it.
 func (r *relay) failedCommand(m []byte) error {
+	m, err := r.maskedWords(m)
+	if err != nil {
+		return err
+	}
 	f := r.failureFrom(m)
 	h := r.queue.head()
 	if h == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cardea-dev/cardea/proxy/masking"
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	pgmask "github.com/cardea-dev/cardea/proxy/masking/postgres"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/sql"
@@ -21,7 +22,8 @@ type rowPlan struct {
 }
 
 type columnPlan struct {
-	mask masking.Func // nil: shown as it is
+	mask masking.Func // nil: shown as it is, but for what detectors find
+	text pgmask.Text  // how detectors read it
 }
 
 var (
@@ -47,6 +49,7 @@ func planRows(f *sql.Facts, masks policy.Masks, columns []column) (*rowPlan, err
 			}
 		}
 		if out.Mask == 0 {
+			p.columns[i].text = pgmask.TextOf(c.typ, c.binary)
 			continue
 		}
 		mask, _ := masks.Func(out.Mask)
@@ -59,10 +62,30 @@ func planRows(f *sql.Facts, masks policy.Masks, columns []column) (*rowPlan, err
 	return p, nil
 }
 
-// apply appends the DataRow message for the row in b, masked, and returns the result. On
-// an error nothing of the row may be sent.
-func (p *rowPlan) apply(dst, b []byte) ([]byte, error) {
-	from := len(dst)
+// planText returns how detectors read the rows of a result without masks. Where its
+// columns are not known, for the client did not ask, they are opaque.
+func planText(columns []column, row []byte) *rowPlan {
+	p := &rowPlan{columns: make([]columnPlan, len(columns)), described: columns}
+	for i := range columns {
+		p.columns[i].text = pgmask.TextOf(columns[i].typ, columns[i].binary)
+	}
+	if columns == nil {
+		b := body{b: row}
+		p.columns = make([]columnPlan, max(b.int16(), 0))
+	}
+	return p
+}
+
+// covers reports whether p was made for these columns.
+func (p *rowPlan) covers(columns []column) bool {
+	return p != nil && len(p.described) == len(columns) && (len(columns) == 0 || &p.described[0] == &columns[0])
+}
+
+// apply appends the DataRow message for the row in b, masked, and returns the result, and
+// how many values the detectors replaced something in. On an error nothing of the row may
+// be sent.
+func (p *rowPlan) apply(dst, b []byte, detectors *detect.Set) ([]byte, int, error) {
+	from, found := len(dst), 0
 	dst = beginMessage(dst, msgDataRow)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(p.columns))) //nolint:gosec // at most maxColumns
 	n, err := rowValues(b, func(i int, value []byte) error {
@@ -75,6 +98,16 @@ func (p *rowPlan) apply(dst, b []byte) ([]byte, error) {
 		switch {
 		case value == nil:
 			return nil
+		case c.mask == nil && detectors != nil:
+			out, null, n := c.text.Mask(detectors, dst, value)
+			found += n
+			switch {
+			case null:
+				return nil
+			case n == 0:
+				out = append(out, value...)
+			}
+			dst = out
 		case c.mask == nil:
 			dst = append(dst, value...)
 		default:
@@ -94,7 +127,7 @@ func (p *rowPlan) apply(dst, b []byte) ([]byte, error) {
 		err = errLineage
 	}
 	if err != nil {
-		return dst[:from], err
+		return dst[:from], 0, err
 	}
-	return endMessage(dst, from), nil
+	return endMessage(dst, from), found, nil
 }

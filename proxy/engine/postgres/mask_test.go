@@ -43,7 +43,7 @@ func TestRowPlan(t *testing.T) {
 		"bytes behind it":  {append(dataRow(t, nil, nil, nil), 'x'), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := plan.apply([]byte("before"), test.row)
+			out, _, err := plan.apply([]byte("before"), test.row, nil)
 			if test.want == nil {
 				if err == nil || string(out) != "before" {
 					t.Errorf("out = %q, err = %v", out, err)
@@ -62,7 +62,7 @@ func TestRowPlan(t *testing.T) {
 		})
 	}
 	failing := &rowPlan{columns: []columnPlan{{mask: stars{err: errors.New("cannot")}}}}
-	if out, err := failing.apply(nil, dataRow(t, []byte("secret"))); err == nil || len(out) != 0 {
+	if out, _, err := failing.apply(nil, dataRow(t, []byte("secret")), nil); err == nil || len(out) != 0 {
 		t.Errorf("a mask that fails lets %q through", out)
 	}
 }
@@ -74,7 +74,7 @@ func BenchmarkMaskedRow(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var err error
-		if out, err = plan.apply(out[:0], row); err != nil {
+		if out, _, err = plan.apply(out[:0], row, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

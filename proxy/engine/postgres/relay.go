@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
@@ -72,9 +73,11 @@ type relay struct {
 	copyIn   bool   // the target reads CopyData
 	torn     bool   // out ends inside a message
 	current  *command
-	strict   bool   // the target has masks now
-	farewell bool   // the target said why it ends
-	row      []byte // the last masked row
+	strict   bool // the target has masks now
+	// detectors are those of the policy now; nil for none.
+	detectors *detect.Set
+	farewell  bool   // the target said why it ends
+	row       []byte // the last masked row
 }
 
 // sqlNames says which names of statements and portals SQL has made, which the protocol

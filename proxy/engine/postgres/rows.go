@@ -3,6 +3,8 @@ package postgres
 import (
 	"errors"
 
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
+	pgmask "github.com/cardea-dev/cardea/proxy/masking/postgres"
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
@@ -39,8 +41,10 @@ func (r *relay) dataRow(size int) error {
 	switch {
 	case c.masked && c.plan == nil:
 		return r.withheld(nil)
-	case c.plan != nil && len(c.plan.masked) > 0:
-		return r.maskedRow(c, size)
+	case c.plan != nil && (len(c.plan.masked) > 0 || r.detectors != nil):
+		return r.maskedRow(c, c.plan, size)
+	case r.detectors != nil:
+		return r.maskedRow(c, nil, size)
 	}
 	if size > maxKept || !c.wants(size) {
 		c.count(size)
@@ -96,21 +100,34 @@ func (r *relay) pass(size int) error {
 	return nil
 }
 
-// maskedRow lets a row through after its masks. A row that cannot be masked ends the
-// session.
-func (r *relay) maskedRow(c *command, size int) error {
+// tooLong ends a session with a message that cannot be masked.
+func tooLong() error {
+	return &sessionEnd{&policy.Refusal{Code: policy.CodeLimit, Message: "a row with masked columns is too long to be masked; it was withheld and the session ended",
+		Hint: "select fewer or shorter columns"}}
+}
+
+// maskedRow lets a row through after its masks and the detectors. A row that cannot be
+// masked ends the session. Without a plan there are no masks.
+func (r *relay) maskedRow(c *command, plan *rowPlan, size int) error {
 	if size > r.engine.c.Limits.MaskedRow {
-		return &sessionEnd{&policy.Refusal{Code: policy.CodeLimit, Message: "a row with masked columns is too long to be masked; it was withheld and the session ended",
-			Hint: "select fewer or shorter columns"}}
+		return tooLong()
 	}
 	m, err := r.up.in.whole(size)
 	if err != nil {
 		return r.targetGone(err)
 	}
-	r.row, err = c.plan.apply(r.row[:0], m[headSize:])
+	if plan == nil {
+		if !c.text.covers(c.columns) {
+			c.text = planText(c.columns, m[headSize:])
+		}
+		plan = c.text
+	}
+	var found int
+	r.row, found, err = plan.apply(r.row[:0], m[headSize:], r.detectors)
 	if err != nil {
 		return r.withheld(err)
 	}
+	c.detected += int64(found)
 	row := r.row
 	if cap(r.row) > 2*frameBuffer {
 		r.row = nil
@@ -136,6 +153,9 @@ func (r *relay) copyOut(size int) error {
 	if !c.copies {
 		return r.withheld(nil)
 	}
+	if r.detectors != nil {
+		return r.maskedCopy(c, size)
+	}
 	if size > maxKept || !c.wants(size) {
 		c.count(size)
 		return r.pass(size)
@@ -146,6 +166,64 @@ func (r *relay) copyOut(size int) error {
 	}
 	c.keepLine(m[headSize:])
 	return r.out.write(m)
+}
+
+// maskedCopy lets a CopyData through after the detectors.
+func (r *relay) maskedCopy(c *command, size int) error {
+	if size > r.engine.c.Limits.MaskedRow {
+		return tooLong()
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	out, found, err := pgmask.MaskCopy(r.detectors, beginMessage(r.row[:0], msgCopyData), m[headSize:], c.binary)
+	if err != nil {
+		return r.withheld(err)
+	}
+	r.row = endMessage(out, 0)
+	c.detected += int64(found)
+	row := r.row
+	if cap(r.row) > 2*frameBuffer {
+		r.row = nil
+	}
+	if size := len(row) - headSize; c.wants(size) {
+		c.keepLine(row[headSize:])
+	} else {
+		c.count(size)
+	}
+	return r.out.write(row)
+}
+
+// maskedWords replaces what the detectors find in the words of an ErrorResponse, a
+// NoticeResponse or a NotificationResponse.
+func (r *relay) maskedWords(m []byte) ([]byte, error) {
+	if r.detectors == nil {
+		return m, nil
+	}
+	out, b := beginMessage(nil, m[0]), body{b: m[headSize:]}
+	if m[0] == msgNotification {
+		out = append(out, b.take(4)...)
+	}
+	for !b.bad && len(b.b) > 0 {
+		if m[0] != msgNotification {
+			code := b.byte()
+			out = append(out, code)
+			if code == 0 {
+				break
+			}
+		}
+		words := b.string()
+		masked, found := r.detectors.Replace(out, words, detect.Plain)
+		if found == 0 {
+			masked = append(masked, words...)
+		}
+		out = append(masked, 0)
+	}
+	if b.end() != nil {
+		return nil, r.targetError("a malformed message")
+	}
+	return endMessage(out, 0), nil
 }
 
 // commit records what was collected of an answer before it goes to the client.

@@ -38,7 +38,8 @@ func (r *relay) serveTarget() error {
 func (r *relay) serveBatch(kind byte, size int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.strict = !r.s.Admission().Masks.Empty()
+	admission := r.s.Admission()
+	r.strict, r.detectors = !admission.Masks.Empty(), admission.Detectors
 	for {
 		if r.ending.Load() {
 			return errEnded
@@ -138,6 +139,10 @@ func (r *relay) aside(kind byte, m []byte) error {
 	}
 	if r.strict {
 		return nil
+	}
+	m, err := r.maskedWords(m)
+	if err != nil {
+		return err
 	}
 	return r.out.write(m)
 }
@@ -239,6 +244,7 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 		}
 		r.copyIn = true
 	case kind == msgCopyOutResponse && c.copies:
+		c.binary = len(m) > headSize && m[headSize] == 1
 	case kind == msgCopyDone:
 	case kind == msgReadyForQuery && simple:
 		if !c.done {

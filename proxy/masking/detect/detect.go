@@ -1,0 +1,183 @@
+// Package detect finds sensitive values in text by their form and puts a word in their
+// place: card numbers with a valid check digit, social security numbers, e-mail
+// addresses, bank account numbers with a valid check, keys and tokens.
+//
+// It is a net for what no rule names, not a boundary: a value that is reversed, split or
+// encoded gets through. It reads every byte a bounded number of times and allocates
+// nothing.
+package detect
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+)
+
+// Set is some detectors together. It is immutable and safe for concurrent use. A nil Set
+// finds nothing.
+type Set struct {
+	trigger [256]trigger // of what a byte may be the beginning
+	on      [kinds]bool
+}
+
+// kind is one detector.
+type kind uint8
+
+const (
+	card kind = iota
+	ssn
+	email
+	iban
+	token
+	kinds
+)
+
+// words stand in place of what was found.
+var words = [kinds]string{card: "[card]", ssn: "[ssn]", email: "[email]", iban: "[iban]", token: "[token]"}
+
+type trigger uint8
+
+const (
+	onDigit trigger = 1 << iota
+	onLetter
+	onAt
+	onDash
+)
+
+// New returns a Set; nil for an empty list.
+func New(list []v1alpha1.Detector) (*Set, error) {
+	if len(list) == 0 {
+		return nil, nil //nolint:nilnil // nothing to find is no error
+	}
+	s := &Set{}
+	for _, d := range list {
+		switch d {
+		case v1alpha1.DetectCreditCard:
+			s.on[card] = true
+		case v1alpha1.DetectSSN:
+			s.on[ssn] = true
+		case v1alpha1.DetectEmail:
+			s.on[email] = true
+		case v1alpha1.DetectIBAN:
+			s.on[iban] = true
+		case v1alpha1.DetectToken:
+			s.on[token] = true
+		default:
+			return nil, fmt.Errorf("%q is not CreditCard, SSN, Email, IBAN or Token", d)
+		}
+	}
+	s.arm()
+	return s, nil
+}
+
+// Join returns a Set that finds what either finds.
+func Join(a, b *Set) *Set {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	s := &Set{}
+	for k := range s.on {
+		s.on[k] = a.on[k] || b.on[k]
+	}
+	s.arm()
+	return s
+}
+
+func (s *Set) arm() {
+	for c := range s.trigger {
+		s.trigger[c] = s.triggers(byte(c)) //nolint:gosec // a byte
+	}
+}
+
+func (s *Set) triggers(c byte) trigger {
+	switch {
+	case isDigit(c) && (s.on[card] || s.on[ssn]):
+		return onDigit
+	case isLetter(c) && (s.on[iban] || s.on[token] && begins[c] != nil):
+		return onLetter
+	case c == '@' && s.on[email]:
+		return onAt
+	case c == '-' && s.on[token]:
+		return onDash
+	}
+	return 0
+}
+
+// span is what was found.
+type span struct {
+	start, end int
+	kind       kind
+}
+
+// next returns the first finding that begins at from or later.
+func (s *Set) next(b []byte, from int) (span, bool) {
+	for i := from; i < len(b); i++ {
+		switch s.trigger[b[i]] {
+		case 0:
+		case onDigit:
+			if f, ok := s.digits(b, i); ok {
+				return f, true
+			}
+			for i+1 < len(b) && isDigit(b[i+1]) {
+				i++
+			}
+		case onLetter:
+			if !beginsWord(b, i) {
+				continue
+			}
+			if f, ok := s.word(b, i); ok {
+				return f, true
+			}
+		case onAt:
+			if f, ok := address(b, i, from); ok {
+				return f, true
+			}
+		case onDash:
+			if end := privateKey(b, i); end > 0 {
+				return span{i, end, token}, true
+			}
+		}
+	}
+	return span{}, false
+}
+
+func (s *Set) digits(b []byte, i int) (span, bool) {
+	if i > 0 && isDigit(b[i-1]) {
+		return span{}, false
+	}
+	if s.on[ssn] {
+		if end := socialSecurity(b, i); end > 0 {
+			return span{i, end, ssn}, true
+		}
+	}
+	if s.on[card] {
+		if end := cardNumber(b, i); end > 0 {
+			return span{i, end, card}, true
+		}
+	}
+	return span{}, false
+}
+
+func (s *Set) word(b []byte, i int) (span, bool) {
+	if s.on[iban] {
+		if end := accountNumber(b, i); end > 0 {
+			return span{i, end, iban}, true
+		}
+	}
+	if s.on[token] {
+		if end := secret(b, i); end > 0 {
+			return span{i, end, token}, true
+		}
+	}
+	return span{}, false
+}
+
+// beginsWord reports whether a word begins at i. The letter of an escape such as \n is no
+// part of the word behind it.
+func beginsWord(b []byte, i int) bool {
+	return i == 0 || !isLetter(b[i-1]) && !isDigit(b[i-1]) && b[i-1] != '_' || i > 1 && b[i-2] == '\\'
+}
+
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
