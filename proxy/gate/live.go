@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
@@ -153,10 +154,21 @@ func (g *Gate) recheck(l *liveSession) {
 		l.end(&policy.Refusal{Code: policy.CodeGrantExpired, Message: "the grant's time is over", Hint: "ask for a new grant"})
 	case current.Terminated(l.track.name):
 		l.end(terminated())
-	case a.Target.UID != l.admission.Target.UID || !equality.Semantic.DeepEqual(a.Target.Spec.Postgres, l.admission.Target.Spec.Postgres):
+	case a.Target.UID != l.admission.Target.UID || elsewhere(a.Target.Spec.Postgres, l.admission.Target.Spec.Postgres):
 		l.end(moved())
 	default:
 		l.snapshot, l.admission = current, a
 		l.session.Update(a)
 	}
+}
+
+// elsewhere reports whether a Target leads to another server or login than before. What
+// its limits are does not bear on that.
+func elsewhere(now, before *v1alpha1.PostgresTarget) bool {
+	if now == nil || before == nil {
+		return now != before
+	}
+	a, b := *now, *before
+	a.StatementTimeout, b.StatementTimeout = nil, nil
+	return !equality.Semantic.DeepEqual(a, b)
 }

@@ -32,6 +32,7 @@ var reasons = map[policy.Code]string{
 	policy.CodeLimit:          "LimitExceeded",
 	policy.CodeProtocol:       "ProtocolError",
 	policy.CodeShutdown:       "ProxyStopped",
+	policy.CodeIdle:           "Idle",
 }
 
 // reasonOf says why a session ended. cause is that of its context, nil while it lives; err

@@ -85,6 +85,12 @@ func (s *Session) Update(a *policy.Admission) { s.admission.Store(a) }
 // does not end the connection. The first cause stays.
 func (s *Session) Stop(cause error) { s.stopped.CompareAndSwap(nil, &stop{cause}) }
 
+// End ends the connection with a cause that the client is told, and permits nothing more.
+func (s *Session) End(cause error) {
+	s.Stop(cause)
+	s.c.End(cause)
+}
+
 func (s *Session) stopCause() error {
 	if p := s.stopped.Load(); p != nil {
 		return p.cause

@@ -10,6 +10,7 @@ import (
 type canceler struct {
 	relay *relay
 	wg    *sync.WaitGroup
+	watch *watch
 
 	mu   sync.Mutex
 	live context.Context // nil before the session begins and after it
@@ -17,16 +18,22 @@ type canceler struct {
 	more bool            // another was asked for meanwhile: what it is for may have begun since
 }
 
-func newCanceler(r *relay, wg *sync.WaitGroup) *canceler { return &canceler{relay: r, wg: wg} }
+func newCanceler(r *relay, wg *sync.WaitGroup) *canceler {
+	c := &canceler{relay: r, wg: wg}
+	c.watch = newWatch(c)
+	return c
+}
 
 func (c *canceler) start(live context.Context) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.live = live
+	c.mu.Unlock()
+	c.watch.start()
 }
 
 // stop ends that: no request is begun any more.
 func (c *canceler) stop() {
+	c.watch.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live = nil
@@ -50,6 +57,15 @@ func (c *canceler) client(ctx context.Context) {
 	select {
 	case <-sent:
 	case <-ctx.Done():
+	}
+}
+
+// overdue cancels a statement that runs for too long. It does not block.
+func (c *canceler) overdue() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live != nil && c.live.Err() == nil {
+		c.begin()
 	}
 }
 

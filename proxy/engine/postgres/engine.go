@@ -8,6 +8,8 @@ import (
 	"io"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/cardea-dev/cardea/proxy/engine"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
@@ -66,6 +68,8 @@ type Config struct {
 	Upkeep *Upkeep
 	// Now is the clock that credentials are judged by; time.Now if nil.
 	Now func() time.Time
+	// Clock is what the limits of a Target go by; the real one if nil.
+	Clock clock.WithDelayedExecution
 	// Random is the source of keys and nonces; crypto/rand if nil.
 	Random io.Reader
 	// Limits of each connection.
@@ -91,6 +95,9 @@ func New(c Config) (*Engine, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader

@@ -20,6 +20,7 @@ const (
 	stateLimit          = "54000"
 	stateCanceled       = "57014"
 	stateShutdown       = "57P01"
+	stateIdle           = "57P05"
 	stateCannotConnect  = "57P03"
 	stateFailed         = "25P02"
 	stateInvalidSetting = "22023"
@@ -33,6 +34,7 @@ type failure struct {
 	message string
 	detail  string
 	hint    string
+	ours    bool // in place of what the target says
 }
 
 // Error returns the message; a failure holds nothing that a client may not see.
@@ -99,6 +101,8 @@ func stateOf(code policy.Code, when during) string {
 			return stateCannotConnect
 		}
 	case policy.CodeTerminated: // at any time
+	case policy.CodeIdle:
+		return stateIdle
 	case policy.CodeUpstream:
 		return stateConnection
 	case policy.CodeRecorder:

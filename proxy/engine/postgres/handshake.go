@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardea-dev/cardea/proxy/engine"
@@ -43,6 +44,9 @@ type wire struct {
 	net.Conn
 	early  []byte
 	budget int // left; negative is no limit
+
+	reads   atomic.Uint64 // that were begun
+	waiting atomic.Bool   // one is under way
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -57,7 +61,10 @@ func (w *wire) Read(b []byte) (int, error) {
 	if w.budget > 0 {
 		b = b[:min(len(b), w.budget)]
 	}
+	w.reads.Add(1)
+	w.waiting.Store(true)
 	n, err := w.Conn.Read(b)
+	w.waiting.Store(false)
 	if w.budget > 0 {
 		w.budget -= n
 	}

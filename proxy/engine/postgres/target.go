@@ -262,6 +262,7 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 // complete handles the end of a statement. A Query may have several; its answer ends with
 // ReadyForQuery.
 func (r *relay) complete(h *await, m []byte) error {
+	r.up.finished.Add(1)
 	c := h.command
 	tag := ""
 	if m[0] == msgCommandComplete {
@@ -301,6 +302,8 @@ func (r *relay) readyForQuery(h *await, m []byte) error {
 	if len(m) != headSize+1 || (m[headSize] != idle && m[headSize] != inTransaction && m[headSize] != failed) {
 		return r.targetError("a malformed message")
 	}
+	r.up.finished.Add(1)
+	r.up.pipelines.Add(1)
 	r.status, r.current = m[headSize], nil
 	if r.status == idle {
 		r.over = max(r.over, h.epoch)

@@ -15,6 +15,9 @@ func (r *relay) failureFrom(m []byte) *failure {
 	if len(f.state) != 5 {
 		f.state = "XX000"
 	}
+	if late := r.up.late(f.state); late != nil {
+		return late
+	}
 	if r.veiled() {
 		f.message = sentenceOf(f.state)
 		return f
@@ -38,7 +41,7 @@ func (r *relay) tell(f *failure, m []byte, severity string) error {
 		severity = "FATAL"
 		r.farewell = true
 	}
-	if r.veiled() {
+	if f.ours || r.veiled() {
 		m = f.response(msgErrorResponse, severity)
 	}
 	return r.out.write(m)

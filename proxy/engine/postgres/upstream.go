@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/xdg-go/scram"
@@ -39,7 +40,11 @@ type upstream struct {
 	secret  []byte
 	status  byte
 	reports []parameter // ParameterStatus at sign-in, in order
-	role    *role       // made for this connection; nil for a lasting login
+
+	finished  atomic.Uint64 // statements and pipelines
+	pipelines atomic.Uint64 // that are finished
+	overdue   atomic.Pointer[overdue]
+	role      *role // made for this connection; nil for a lasting login
 }
 
 // report returns what the target reported of a parameter.
