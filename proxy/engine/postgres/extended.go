@@ -8,9 +8,6 @@ import (
 	"fmt"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/recording"
-	"github.com/cardea-dev/cardea/proxy/session"
-	"github.com/cardea-dev/cardea/proxy/sql"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
@@ -117,9 +114,11 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	if _, again := r.portals[name]; !again && len(r.portals) >= r.engine.c.Limits.Statements {
 		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many portals"}, false)
 	}
-	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch}
+	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch,
+		bind: m, bindAt: r.in.reads}
 	r.portals[name] = p
 	r.pipeline++
+	r.binds++
 	r.push(await{kind: awaitBind, portal: p})
 	return r.toTarget.write(m)
 }
@@ -257,6 +256,9 @@ func (r *relay) describe(ctx context.Context, m []byte) error {
 	var err error
 	if d.kind == 'S' {
 		a.statement, err = r.statement(ctx, string(d.name))
+	} else if _, own := r.portals[string(d.name)]; !own && r.sqlNames.cursors && !r.owns(d.name) {
+		// A cursor of DECLARE is a portal to the protocol; its columns are no secret.
+		a.portal = new(portal)
 	} else {
 		a.portal, err = r.portal(ctx, string(d.name))
 	}
@@ -285,125 +287,4 @@ func (r *relay) close(m []byte) error {
 	r.pipeline++
 	r.push(await{kind: awaitClose})
 	return r.toTarget.write(m)
-}
-
-// execute handles an Execute: the decision on a command of the extended protocol.
-func (r *relay) execute(ctx context.Context, m []byte) error {
-	var e executeMessage
-	if err := e.decode(m[headSize:]); err != nil {
-		return err
-	}
-	p, err := r.portal(ctx, string(e.portal))
-	if err != nil {
-		return r.refuse(err, false)
-	}
-	st := p.statement
-	if p.known.stale(r.s.Admission()) {
-		k, err := r.analyze(ctx, st.text)
-		if err != nil {
-			return r.refuse(r.refused(st.text, nil, err), false)
-		}
-		if k.masked && !pgsql.SameDefinitions(p.known.facts, k.facts) {
-			st.outdated = true
-			return r.refuse(r.refused(st.text, k, changed()), false)
-		}
-		p.known, p.verified = k, false
-	}
-	var meaning map[string]string
-	if st.meaningEpoch == r.epoch {
-		meaning = st.meaning
-	}
-	cmd := policy.Command{Engine: Name, Text: st.text, Parameters: p.parameters, SQL: p.known.facts}
-	before := *p.known
-	permit, err := r.authorize(ctx, &cmd, p.known, meaning)
-	if err != nil {
-		return r.refuse(err, false)
-	}
-	if p.known.facts != before.facts {
-		p.verified = false
-		if p.known.masked && !pgsql.SameDefinitions(before.facts, p.known.facts) {
-			st.outdated = true
-			return r.refuse(r.notForwarded(permit, changed()), false)
-		}
-	}
-	st.recorded = true
-	c := newCommand(r.s, permit)
-	c.masked, c.plan, c.copies = p.known.masked, p.plan, hasKind(p.known.facts, "Copy")
-	if c.masked && !p.verified {
-		if err := r.establishPortal(ctx, string(e.portal), p, c); err != nil {
-			st.outdated = true
-			return r.abandon(c, err, false)
-		}
-	}
-	r.sqlNames.note(st.text, p.known.facts)
-	r.mayCopy = c.copies
-	r.pipeline++
-	r.executes++
-	r.push(await{kind: awaitExecute, command: c, portal: p})
-	err = r.forward(permit, m)
-	r.forwarded(p.known.facts)
-	return err
-}
-
-// establishPortal asks the target what a portal returns, reads the definitions again,
-// which the target holds since the Bind, and plans how rows are masked.
-func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *command) error {
-	p.plan = nil
-	if p.known.facts.Outputs == nil && p.known.facts.Definitions == nil {
-		p.verified = true
-		return nil
-	}
-	st := p.statement
-	if planned := st.planned; planned.of == p.known.facts && planned.proof != "" && r.catalog.Calm() && bytes.Equal(planned.results, p.results) {
-		if err := r.verify(ctx, p.known); err != nil {
-			return err
-		}
-		if pgsql.Proof(p.known.facts) == planned.proof {
-			c.plan, c.columns = planned.plan, planned.plan.described
-			p.plan, p.verified = c.plan, true
-			return nil
-		}
-	}
-	q := newInquiry()
-	r.push(await{kind: awaitDescribe, own: q, last: true})
-	r.pipeline++
-	m := appendString(append(beginMessage(nil, msgDescribe), 'P'), name)
-	if err := r.forward(c.permit, endMessage(m, 0)); err != nil {
-		return err
-	}
-	if err := r.establish(ctx, p.known, q, c); err != nil {
-		return err
-	}
-	p.plan, p.verified = c.plan, true
-	if st.planned = (planned{}); p.plan != nil {
-		st.planned = planned{of: p.known.facts, proof: pgsql.Proof(p.known.facts), results: p.results, plan: p.plan}
-	}
-	return nil
-}
-
-// planned is the plan of a statement's rows as it was made last: it holds as long as
-// nothing can have changed on the target.
-type planned struct {
-	of      *sql.Facts
-	proof   string
-	results []byte
-	plan    *rowPlan
-}
-
-// forward writes a message of a command to the target. There is no other way for one that
-// runs something.
-func (r *relay) forward(p session.Permit, m []byte) error {
-	if !p.Valid() {
-		return session.ErrPermit
-	}
-	return r.toTarget.write(m)
-}
-
-// notForwarded records that a permitted command did not go on, and returns why.
-func (r *relay) notForwarded(p session.Permit, why error) error {
-	f := failureOf(why, duringSession)
-	if err := r.s.Respond(p, &recording.Response{Final: true, SQLState: f.state, Error: "not forwarded: " + f.message}); err != nil {
-		return err
-	}
-	return why
 }

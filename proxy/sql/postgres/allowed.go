@@ -52,6 +52,12 @@ var visibleReads = words(`
 	random clock_timestamp timeofday gen_random_uuid nextval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
 	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors`)
 
+// expandArray is the one function of information_schema that clients call: JDBC asks for
+// primary keys with it. It makes a row with the fields n and x of each element.
+const expandArray = "_pg_expandarray"
+
+var expandedFields = words("n x")
+
 // hiddenPure are functions that depend on their arguments alone by their declaration and
 // yet are not for statements on masked columns' targets.
 var hiddenPure = words("ts_rewrite xpath_table")

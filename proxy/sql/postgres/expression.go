@@ -92,6 +92,9 @@ func plainOperands(m any) ([]*pgquery.Node, bool) {
 func (t *tracer) subscripts(list []*pgquery.Node, s *scope, construct string) {
 	for _, n := range list {
 		i := n.GetAIndices()
+		if f := n.GetString_(); f != nil && expandedFields[f.Sval] && !t.names.functions[f.Sval] {
+			continue
+		}
 		if i == nil {
 			t.deny(construct + " takes a field of a row")
 			return
@@ -116,6 +119,11 @@ func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 	name := names(f.Funcname)
 	switch {
 	case len(name) == 2 && name[0] == "pg_catalog":
+	case len(name) == 2 && name[0] == "information_schema" && name[1] == expandArray:
+		for _, a := range f.Args {
+			t.use(a, s, "a call of "+quoteIdent(name[1]))
+		}
+		return
 	case len(name) == 1 && !t.names.functions[name[0]]:
 	case len(name) == 1:
 		t.deny("the function " + quoteIdent(name[0]) + " is defined by a user of this database too; qualify it by pg_catalog")
@@ -255,6 +263,9 @@ func expressionName(n *pgquery.Node, depth int) string {
 		}
 		return last(e.TypeName.GetNames())
 	case *pgquery.A_Indirection:
+		if field := last(e.Indirection); field != "" {
+			return field
+		}
 		return expressionName(e.Arg, depth+1)
 	case *pgquery.CollateClause:
 		return expressionName(e.Arg, depth+1)

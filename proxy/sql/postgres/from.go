@@ -144,7 +144,8 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 		name = last(f.Funcname)
 		known = rowFunctions[name]
 		if name == "unnest" && len(f.Args) != 1 {
-			known = nil
+			// Each argument makes a column of the function's name.
+			known = slices.Repeat([]string{name}, len(f.Args))
 		}
 	case *pgquery.SQLValueFunction:
 		name, known = valueFunctionName(f), []string{""}

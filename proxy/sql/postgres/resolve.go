@@ -64,6 +64,9 @@ func mention(m any, out *mentioned, depth int) {
 		}
 	case *pgquery.FuncCall:
 		out.functions = append(out.functions, last(m.Funcname))
+	case *pgquery.A_Indirection:
+		// A field of a row is written as a call of one argument can be.
+		out.functions = append(out.functions, names(m.Indirection)...)
 	case *pgquery.A_Expr:
 		out.operators = append(out.operators, last(m.Name))
 	case *pgquery.SubLink:
