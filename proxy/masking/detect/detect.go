@@ -112,9 +112,13 @@ type span struct {
 
 // next returns the first finding that begins at from or later.
 func (s *Set) next(b []byte, from int) (span, bool) {
+	trigger := &s.trigger
 	for i := from; i < len(b); i++ {
-		switch s.trigger[b[i]] {
-		case 0:
+		t := trigger[b[i]]
+		if t == 0 || t == onLetter && i > 0 && inWord[b[i-1]] && (i < 2 || b[i-2] != '\\') {
+			continue
+		}
+		switch t {
 		case onDigit:
 			if f, ok := s.digits(b, i); ok {
 				return f, true
@@ -123,9 +127,6 @@ func (s *Set) next(b []byte, from int) (span, bool) {
 				i++
 			}
 		case onLetter:
-			if !beginsWord(b, i) {
-				continue
-			}
 			if f, ok := s.word(b, i); ok {
 				return f, true
 			}
@@ -173,11 +174,14 @@ func (s *Set) word(b []byte, i int) (span, bool) {
 	return span{}, false
 }
 
-// beginsWord reports whether a word begins at i. The letter of an escape such as \n is no
-// part of the word behind it.
-func beginsWord(b []byte, i int) bool {
-	return i == 0 || !isLetter(b[i-1]) && !isDigit(b[i-1]) && b[i-1] != '_' || i > 1 && b[i-2] == '\\'
-}
+// inWord are the bytes behind which no word begins. The letter of an escape such as \n is
+// no part of the word behind it.
+var inWord = func() (in [256]bool) {
+	for c := range in {
+		in[c] = isLetter(byte(c)) || isDigit(byte(c)) || c == '_' //nolint:gosec // a byte
+	}
+	return in
+}()
 
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

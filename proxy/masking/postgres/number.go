@@ -56,8 +56,13 @@ func writeFloat(bits int) func(dst, src []byte) ([]byte, bool) {
 }
 
 // readDecimal cuts what does not change a numeric's value: zeros at the end of its
-// fraction.
+// fraction. What is not finite it does not read.
 func readDecimal(dst, src []byte) ([]byte, bool) {
+	for _, c := range src {
+		if c != '-' && c != '.' && (c < '0' || c > '9') {
+			return dst, false
+		}
+	}
 	if bytes.IndexByte(src, '.') >= 0 {
 		src = bytes.TrimRight(src, "0")
 		src = bytes.TrimSuffix(src, []byte("."))
