@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/cardea-dev/cardea/controllers/accessgrant"
+	"github.com/cardea-dev/cardea/controllers/accessproxy"
 	"github.com/cardea-dev/cardea/controllers/apply"
 	"github.com/cardea-dev/cardea/controllers/approvalrequest"
 	"github.com/cardea-dev/cardea/controllers/authority"
@@ -76,6 +77,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}).SetupWithManager(ctx, mgr),
 		(&rule.Reconciler{Kind: rule.MaskingRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&rule.Reconciler{Kind: rule.CommandRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
+		(&accessproxy.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&recordingstore.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 		(&recordingstore.Retention{Client: c, Clock: o.Clock}).SetupWithManager(mgr),
 		(&session.Reconciler{Client: c, Live: live, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),

@@ -28,6 +28,9 @@ const (
 	// ProxyName names the proxy's Deployment, Service, ServiceAccount, Role, RoleBinding,
 	// NetworkPolicy and PodDisruptionBudget.
 	ProxyName = "cardea-proxy"
+	// ProxyPeersName names the headless Service by which the replicas of a gate find each
+	// other.
+	ProxyPeersName = "cardea-proxy-peers"
 	// ProxyTLSName names the Secret with the proxy's serving certificate and the ConfigMap
 	// with the authority that signed it and the clients' certificates.
 	ProxyTLSName = "cardea-proxy-tls"
@@ -63,6 +66,7 @@ const (
 	ReasonExpired           = "Expired"
 	ReasonForeignPods       = "ForeignPods"
 	ReasonFull              = "Full"
+	ReasonIdle              = "Idle"
 	ReasonInvalid           = "Invalid"
 	ReasonNamespaceRefuses  = "NamespaceRefuses"
 	ReasonPending           = "Pending"

@@ -17,6 +17,11 @@ const (
 	// PartOf is the value of LabelPartOf.
 	PartOf = "cardea"
 
+	// AnnotationProxy on the proxy's Deployment is the generation of the AccessProxy that it
+	// was made from.
+	AnnotationProxy = "access.cardea.dev/proxy-generation"
+	// AnnotationTemplate on the proxy's Deployment is a digest of the template of its pods.
+	AnnotationTemplate = "access.cardea.dev/template"
 	// AnnotationIdleSince on the proxy's Deployment is when it last had something to do.
 	AnnotationIdleSince = "access.cardea.dev/idle-since"
 	// LabelMetrics on a Namespace lets its pods scrape the proxy.
@@ -35,6 +40,10 @@ type Gate struct {
 	RootNamespace string
 	Image         string
 	Replicas      int32
+	// Proxy is how the proxy runs, of the AccessProxy of the given generation; zero without
+	// one.
+	Proxy           v1alpha1.AccessProxySpec
+	ProxyGeneration int64
 	// IdleSince is when the gate had nothing left to do; zero while it has.
 	IdleSince time.Time
 	// Secrets and ConfigMaps that the proxy may read, sorted.
@@ -54,6 +63,9 @@ func CAName(namespace string) string { return "cardea-ca-" + namespace }
 
 // Host is the name by which clients reach a gate.
 func Host(namespace string) string { return v1alpha1.ProxyName + "." + namespace + ".svc" }
+
+// PeersHost is the name by which the replicas of a gate find each other.
+func PeersHost(namespace string) string { return v1alpha1.ProxyPeersName + "." + namespace + ".svc" }
 
 // Labels are those of every object of a gate.
 func Labels(namespace string) map[string]string {

@@ -14,8 +14,9 @@ const dnsPort = 53
 
 // NetworkPolicy returns what may talk to the proxy and to what it may talk. Anybody may
 // reach the gate's port, since the gate is what admits or refuses; metrics are for
-// namespaces that carry the label metrics: enabled. Outwards there are DNS, the API
-// server and the ports of the Targets.
+// namespaces that carry the label metrics: enabled. Outwards there are DNS, the API server,
+// the ports of the Targets, and the other replicas, which requests to cancel are passed on
+// to.
 func NetworkPolicy(g Gate) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	egress := make([]int32, 0, len(g.TargetPorts)+len(g.APIServerPorts))
 	egress = append(append(egress, g.APIServerPorts...), g.TargetPorts...)
@@ -24,6 +25,9 @@ func NetworkPolicy(g Gate) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	for _, p := range egress {
 		out.WithPorts(port(corev1.ProtocolTCP, p))
 	}
+	peers := networkingv1ac.NetworkPolicyEgressRule().
+		WithTo(networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector()))).
+		WithPorts(port(corev1.ProtocolTCP, PostgresPort))
 	return networkingv1ac.NetworkPolicy(v1alpha1.ProxyName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
 		WithSpec(networkingv1ac.NetworkPolicySpec().
@@ -35,7 +39,7 @@ func NetworkPolicy(g Gate) *networkingv1ac.NetworkPolicyApplyConfiguration {
 					WithPorts(port(corev1.ProtocolTCP, MetricsPort)).
 					WithFrom(networkingv1ac.NetworkPolicyPeer().WithNamespaceSelector(
 						metav1ac.LabelSelector().WithMatchLabels(map[string]string{LabelMetrics: "enabled"})))).
-			WithEgress(out))
+			WithEgress(out, peers))
 }
 
 func port(protocol corev1.Protocol, number int32) *networkingv1ac.NetworkPolicyPortApplyConfiguration {

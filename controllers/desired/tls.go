@@ -36,9 +36,13 @@ func TLSConfigMap(g Gate, t TLS) *corev1ac.ConfigMapApplyConfiguration {
 }
 
 // ServingNames are the names in the proxy's certificate.
-func ServingNames(namespace string) []string {
-	return []string{
-		Host(namespace), Host(namespace) + ".cluster.local",
-		v1alpha1.ProxyName + "." + namespace, v1alpha1.ProxyName,
+func ServingNames(g Gate) []string {
+	names := []string{
+		Host(g.Namespace), Host(g.Namespace) + ".cluster.local",
+		v1alpha1.ProxyName + "." + g.Namespace, v1alpha1.ProxyName,
 	}
+	if e := g.Proxy.Exposure; e != nil {
+		names = append(names, e.Hostnames...)
+	}
+	return names
 }

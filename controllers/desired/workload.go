@@ -1,6 +1,10 @@
 package desired
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,8 +26,10 @@ const (
 
 // Deployment returns the proxy's Deployment.
 func Deployment(g Gate) *appsv1ac.DeploymentApplyConfiguration {
+	template := podTemplate(g)
 	d := appsv1ac.Deployment(v1alpha1.ProxyName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
+		WithAnnotations(map[string]string{AnnotationTemplate: digest(template)}).
 		WithSpec(appsv1ac.DeploymentSpec().
 			WithReplicas(g.Replicas).
 			WithRevisionHistoryLimit(2).
@@ -31,35 +37,50 @@ func Deployment(g Gate) *appsv1ac.DeploymentApplyConfiguration {
 			// A new pod is up before an old one drains: no client finds the gate shut.
 			WithStrategy(appsv1ac.DeploymentStrategy().WithRollingUpdate(appsv1ac.RollingUpdateDeployment().
 				WithMaxUnavailable(intstr.FromInt32(0)).WithMaxSurge(intstr.FromInt32(1)))).
-			WithTemplate(podTemplate(g)))
+			WithTemplate(template))
 	if !g.IdleSince.IsZero() {
 		d.WithAnnotations(map[string]string{AnnotationIdleSince: g.IdleSince.UTC().Format(time.RFC3339)})
 	}
+	if g.ProxyGeneration > 0 {
+		d.WithAnnotations(map[string]string{AnnotationProxy: strconv.FormatInt(g.ProxyGeneration, 10)})
+	}
 	return d
+}
+
+// Template is the digest of the template of a gate's pods: where it changes, they are
+// replaced.
+func Template(g Gate) string { return digest(podTemplate(g)) }
+
+func digest(template *corev1ac.PodTemplateSpecApplyConfiguration) string {
+	// What holds strings, numbers, maps and lists of them is encoded without an error, and
+	// always alike.
+	raw, err := json.Marshal(template)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16])
 }
 
 func podTemplate(g Gate) *corev1ac.PodTemplateSpecApplyConfiguration {
 	return corev1ac.PodTemplateSpec().
 		WithLabels(Labels(g.Namespace)).
-		WithSpec(corev1ac.PodSpec().
+		WithSpec(schedule(g.Proxy.Scheduling, corev1ac.PodSpec().
 			WithServiceAccountName(v1alpha1.ProxyName).
 			WithAutomountServiceAccountToken(true).
 			WithEnableServiceLinks(false).
-			WithTerminationGracePeriodSeconds(60).
+			WithTerminationGracePeriodSeconds(int64(drain(g.Proxy)/time.Second)+afterDrain).
 			WithSecurityContext(corev1ac.PodSecurityContext().
 				WithRunAsNonRoot(true).WithRunAsUser(nonRoot).WithRunAsGroup(nonRoot).WithFSGroup(nonRoot).
 				WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
-			WithTopologySpreadConstraints(corev1ac.TopologySpreadConstraint().
-				WithMaxSkew(1).WithTopologyKey(corev1.LabelHostname).
-				WithWhenUnsatisfiable(corev1.ScheduleAnyway).
-				WithLabelSelector(metav1ac.LabelSelector().WithMatchLabels(Selector()))).
+			WithTopologySpreadConstraints(spread(corev1.LabelHostname), spread(corev1.LabelTopologyZone)).
 			WithContainers(container(g)).
 			WithVolumes(
 				corev1ac.Volume().WithName("tls").WithSecret(corev1ac.SecretVolumeSource().
 					WithSecretName(v1alpha1.ProxyTLSName).WithDefaultMode(0o440)),
 				// The spool outlives a restart of the container: what was recorded is shipped then.
 				corev1ac.Volume().WithName("spool").WithEmptyDir(corev1ac.EmptyDirVolumeSource().
-					WithSizeLimit(resource.MustParse("1Gi")))))
+					WithSizeLimit(resource.MustParse("1Gi"))))))
 }
 
 func container(g Gate) *corev1ac.ContainerApplyConfiguration {
@@ -74,7 +95,7 @@ func container(g Gate) *corev1ac.ContainerApplyConfiguration {
 		WithArgs(
 			"--namespace=$(POD_NAMESPACE)", "--root-namespace="+g.RootNamespace, "--pod-name=$(POD_NAME)",
 			"--tls-dir="+tlsPath, "--spool="+spoolPath,
-			"--postgres-port=5432", "--metrics-port=8080", "--drain=30s").
+			"--postgres-port=5432", "--metrics-port=8080", "--drain="+drain(g.Proxy).String(), "--peers="+PeersHost(g.Namespace)).
 		WithEnv(fieldEnv("POD_NAMESPACE", "metadata.namespace"), fieldEnv("POD_NAME", "metadata.name")).
 		WithPorts(
 			corev1ac.ContainerPort().WithName("postgres").WithContainerPort(PostgresPort).WithProtocol(corev1.ProtocolTCP),
@@ -82,11 +103,7 @@ func container(g Gate) *corev1ac.ContainerApplyConfiguration {
 		WithStartupProbe(probe("/healthz", 1, 60)).
 		WithReadinessProbe(probe("/readyz", 1, 3)).
 		WithLivenessProbe(probe("/healthz", 10, 3)).
-		WithResources(corev1ac.ResourceRequirements().
-			WithRequests(corev1.ResourceList{
-				corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
-			}).
-			WithLimits(corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")})).
+		WithResources(resources(g.Proxy.Resources)).
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).WithReadOnlyRootFilesystem(true).WithRunAsNonRoot(true).
 			WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))).
@@ -106,12 +123,37 @@ func Service(g Gate) *corev1ac.ServiceApplyConfiguration {
 		return corev1ac.ServicePort().WithName(name).WithPort(number).
 			WithTargetPort(intstr.FromString(name)).WithProtocol(corev1.ProtocolTCP)
 	}
-	return corev1ac.Service(v1alpha1.ProxyName, g.Namespace).
+	spec := corev1ac.ServiceSpec().
+		WithType(corev1.ServiceTypeClusterIP).
+		WithSelector(Selector()).
+		WithPorts(port("postgres", PostgresPort))
+	s := corev1ac.Service(v1alpha1.ProxyName, g.Namespace).WithLabels(Labels(g.Namespace)).WithSpec(spec)
+	e := g.Proxy.Exposure
+	if e == nil || e.Type == "" || e.Type == v1alpha1.ExposureClusterIP {
+		// Metrics are for the cluster alone: no load balancer or node offers them.
+		spec.WithPorts(port("metrics", MetricsPort))
+	}
+	if e != nil {
+		s.WithAnnotations(e.Annotations)
+		spec.WithLoadBalancerSourceRanges(e.SourceRanges...)
+		if e.Type != "" {
+			spec.WithType(corev1.ServiceType(e.Type))
+		}
+	}
+	return s
+}
+
+// PeersService returns the headless Service that names every replica, also one that does not
+// take sessions any more and still has some.
+func PeersService(g Gate) *corev1ac.ServiceApplyConfiguration {
+	return corev1ac.Service(v1alpha1.ProxyPeersName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
 		WithSpec(corev1ac.ServiceSpec().
-			WithType(corev1.ServiceTypeClusterIP).
+			WithClusterIP(corev1.ClusterIPNone).
+			WithPublishNotReadyAddresses(true).
 			WithSelector(Selector()).
-			WithPorts(port("postgres", PostgresPort), port("metrics", MetricsPort)))
+			WithPorts(corev1ac.ServicePort().WithName("postgres").WithPort(PostgresPort).
+				WithTargetPort(intstr.FromString("postgres")).WithProtocol(corev1.ProtocolTCP)))
 }
 
 // PodDisruptionBudget returns the budget that keeps evictions to one proxy at a time.

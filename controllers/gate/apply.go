@@ -32,7 +32,7 @@ func (r *Reconciler) applyCertificates(ctx context.Context, s *scope) (ctrl.Resu
 	}
 	serving, renewed, err := keys.Serve(
 		authority.Serving{Cert: old.Data[desired.KeyCert], Key: old.Data[desired.KeyKey]},
-		desired.ServingNames(s.namespace), r.Clock.Now())
+		desired.ServingNames(s.gate), r.Clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -58,10 +58,21 @@ func (r *Reconciler) applyRights(ctx context.Context, s *scope) (ctrl.Result, er
 }
 
 func (r *Reconciler) applyNetwork(ctx context.Context, s *scope) (ctrl.Result, error) {
-	return r.apply(ctx, s, desired.NetworkPolicy(s.gate), desired.Service(s.gate), desired.PodDisruptionBudget(s.gate))
+	return r.apply(ctx, s, desired.NetworkPolicy(s.gate), desired.Service(s.gate), desired.PeersService(s.gate), desired.PodDisruptionBudget(s.gate))
 }
 
+// applyProxy applies the Deployment. Where that replaces pods, the gate waits for its turn.
 func (r *Reconciler) applyProxy(ctx context.Context, s *scope) (ctrl.Result, error) {
+	template := desired.Template(s.gate)
+	if replaces(s.existing, template, s.gate.Replicas) {
+		ok, err := r.rollouts.begin(ctx, r.Client, r.Clock, s.namespace, template)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if !ok {
+			return ctrl.Result{RequeueAfter: rolloutPause}, nil
+		}
+	}
 	return r.apply(ctx, s, desired.Deployment(s.gate))
 }
 

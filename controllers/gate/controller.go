@@ -40,6 +40,8 @@ type Reconciler struct {
 	IdleTimeout    time.Duration
 	Lead           time.Duration
 	APIServerPorts []int32
+
+	rollouts rollouts
 }
 
 // scope is one reconcile of one gate.
@@ -48,7 +50,8 @@ type scope struct {
 	targets   []v1alpha1.Target      // all of the namespace, by Reconcile
 	grants    []v1alpha1.AccessGrant // likewise
 	sessions  []v1alpha1.Session     // likewise
-	existing  *appsv1.Deployment     // nil if there is none, by Reconcile
+	proxy     *v1alpha1.AccessProxy  // nil if there is none, by Reconcile
+	existing  *appsv1.Deployment     // likewise
 	gate      desired.Gate           // by describe
 }
 
@@ -88,8 +91,16 @@ func (r *Reconciler) read(ctx context.Context, s *scope) error {
 	}
 	s.targets, s.grants, s.sessions = targets.Items, grants.Items, sessions.Items
 
+	proxy := &v1alpha1.AccessProxy{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: v1alpha1.AccessProxyDefault}, proxy)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read the AccessProxy: %w", err)
+	}
+	if err == nil && proxy.DeletionTimestamp.IsZero() {
+		s.proxy = proxy
+	}
 	d := &appsv1.Deployment{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: v1alpha1.ProxyName}, d)
+	err = r.Client.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: v1alpha1.ProxyName}, d)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read the proxy's Deployment: %w", err)
 	}

@@ -35,6 +35,13 @@ func (r *Reconciler) describe(ctx context.Context, s *scope) (ctrl.Result, error
 	s.gate.ConfigMaps = sorted(s.gate.ConfigMaps)
 	s.gate.TargetPorts = sorted(s.gate.TargetPorts)
 
+	wanted := r.Replicas
+	if s.proxy != nil {
+		s.gate.Proxy, s.gate.ProxyGeneration = s.proxy.Spec, s.proxy.Generation
+		if n := s.proxy.Spec.Replicas; n != nil {
+			wanted = *n
+		}
+	}
 	var current int32
 	var idleSince, next time.Time
 	if s.existing != nil {
@@ -46,7 +53,7 @@ func (r *Reconciler) describe(ctx context.Context, s *scope) (ctrl.Result, error
 	}
 	now := r.Clock.Now()
 	d := assess(s.grants, s.sessions, now, r.Lead)
-	s.gate.Replicas, s.gate.IdleSince, next = scale(d, current, r.Replicas, idleSince, now, r.IdleTimeout)
+	s.gate.Replicas, s.gate.IdleSince, next = scale(d, current, wanted, idleSince, now, r.IdleTimeout)
 
 	after := resync
 	if !next.IsZero() {

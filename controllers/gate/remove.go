@@ -30,6 +30,7 @@ func children(namespace, root string) []child {
 		{appsv1.SchemeGroupVersion.WithKind("Deployment"), namespace, name},
 		{policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"), namespace, name},
 		{corev1.SchemeGroupVersion.WithKind("Service"), namespace, name},
+		{corev1.SchemeGroupVersion.WithKind("Service"), namespace, v1alpha1.ProxyPeersName},
 		{networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"), namespace, name},
 		{rbacv1.SchemeGroupVersion.WithKind("RoleBinding"), namespace, name},
 		{rbacv1.SchemeGroupVersion.WithKind("Role"), namespace, name},

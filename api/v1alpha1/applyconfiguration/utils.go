@@ -26,6 +26,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AccessLockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AccessLockSpec"):
 		return &apiv1alpha1.AccessLockSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AccessProxy"):
+		return &apiv1alpha1.AccessProxyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AccessProxySpec"):
+		return &apiv1alpha1.AccessProxySpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AccessProxyStatus"):
+		return &apiv1alpha1.AccessProxyStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalCommand"):
 		return &apiv1alpha1.ApprovalCommandApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalConsumption"):
@@ -88,12 +94,22 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PostgresPermissionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PostgresTarget"):
 		return &apiv1alpha1.PostgresTargetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ProxyExposure"):
+		return &apiv1alpha1.ProxyExposureApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ProxyResources"):
+		return &apiv1alpha1.ProxyResourcesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ProxyScheduling"):
+		return &apiv1alpha1.ProxySchedulingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ProxyToleration"):
+		return &apiv1alpha1.ProxyTolerationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RecordingStore"):
 		return &apiv1alpha1.RecordingStoreApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RecordingStoreSpec"):
 		return &apiv1alpha1.RecordingStoreSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RecordingStoreStatus"):
 		return &apiv1alpha1.RecordingStoreStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ResourceAmounts"):
+		return &apiv1alpha1.ResourceAmountsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResponseBounds"):
 		return &apiv1alpha1.ResponseBoundsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RuleReference"):

@@ -146,6 +146,62 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: targetSelector
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+- name: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxy
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxySpec
+    - name: status
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxyStatus
+- name: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxySpec
+  map:
+    fields:
+    - name: drain
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: exposure
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyExposure
+    - name: replicas
+      type:
+        scalar: numeric
+    - name: resources
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyResources
+    - name: scheduling
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyScheduling
+- name: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxyStatus
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: readyReplicas
+      type:
+        scalar: numeric
+    - name: replicas
+      type:
+        scalar: numeric
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalCommand
   map:
     fields:
@@ -440,6 +496,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ExposureType
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.FixedFunction
@@ -665,6 +723,72 @@ var schemaYAML = typed.YAMLObject(`types:
         mode: VerifyFull
 - name: com.github.cardea-dev.cardea.api.v1alpha1.PredicatePolicy
   scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ProxyExposure
+  map:
+    fields:
+    - name: annotations
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: hostnames
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: sourceRanges
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: type
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExposureType
+      default: ClusterIP
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ProxyResources
+  map:
+    fields:
+    - name: limits
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ResourceAmounts
+    - name: requests
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ResourceAmounts
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ProxyScheduling
+  map:
+    fields:
+    - name: nodeSelector
+      type:
+        map:
+          elementType:
+            scalar: string
+    - name: priorityClassName
+      type:
+        scalar: string
+    - name: tolerations
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyToleration
+          elementRelationship: atomic
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ProxyToleration
+  map:
+    fields:
+    - name: effect
+      type:
+        scalar: string
+    - name: key
+      type:
+        scalar: string
+    - name: operator
+      type:
+        scalar: string
+      default: Equal
+    - name: value
+      type:
+        scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.RecordingState
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.RecordingStore
@@ -733,6 +857,15 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ResourceAmounts
+  map:
+    fields:
+    - name: cpu
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: memory
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ResponseBounds
   map:
     fields:
@@ -1007,6 +1140,16 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.WhilePending
   scalar: string
+- name: io.k8s.apimachinery.pkg.api.resource.Quantity
+  scalar: untyped
+  list:
+    elementType:
+      namedType: __untyped_atomic_
+    elementRelationship: atomic
+  map:
+    elementType:
+      namedType: __untyped_deduced_
+    elementRelationship: separable
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:
