@@ -17,7 +17,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/cardea-operator, bin/cardea-proxy and bin/kubectl-access
 	CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/cardea-operator ./cmd/operator
-	CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/kubectl-access ./cmd/kubectl-access
+	CGO_ENABLED=1 go build $(STATIC) -o bin/kubectl-access ./cmd/kubectl-access
 	CGO_ENABLED=1 go build $(STATIC) -o bin/cardea-proxy ./cmd/proxy
 
 .PHONY: images

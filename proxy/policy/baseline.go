@@ -87,3 +87,14 @@ func enabled(b *v1alpha1.Baseline) (on []*BaselineRule, wrong string) {
 	}
 	return on, ""
 }
+
+// BaselineFor returns the name of the shipped rule that denies a feature; empty for one
+// that none denies.
+func BaselineFor(feature string) string {
+	for i := range baselineRules {
+		if slices.Contains(baselineRules[i].features, feature) {
+			return baselineRules[i].Name
+		}
+	}
+	return ""
+}

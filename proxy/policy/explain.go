@@ -27,7 +27,10 @@ type Finding struct {
 	// Undecided says why the item's expression could not be evaluated, if so: such a rule
 	// applies, unless it allows.
 	Undecided error
-	Message   string
+	// Unqualified says that the item matches only because the command names a relation
+	// without its schema, which is then taken for that of any.
+	Unqualified bool
+	Message     string
 }
 
 // Explain decides on a command as rules would, and says which of them speak of it. Rules
@@ -67,8 +70,18 @@ func (r *commandRule) findings(q *question) []Finding {
 			applies = undecided != nil || slices.ContainsFunc(q.facts.Nodes, func(n sql.Node) bool { return m.admits(&n, q) })
 		}
 		if applies {
-			found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Undecided: undecided, Message: r.message})
+			found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Undecided: undecided, Unqualified: m.guesses(q.facts), Message: r.message})
 		}
 	}
 	return found
+}
+
+// guesses reports whether no relation that an item names is known to be in the command: one
+// of unknown schema, or unknown name, stands for it.
+func (m *match) guesses(f *sql.Facts) bool {
+	return len(m.relations) > 0 && !slices.ContainsFunc(f.Relations, func(r sql.Relation) bool {
+		return slices.ContainsFunc(m.relations, func(g relationGlob) bool {
+			return r.Name != "" && g.name.match(r.Name) && (g.schema.any() || r.Schema != "" && g.schema.match(r.Schema))
+		})
+	})
 }

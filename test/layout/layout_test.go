@@ -48,8 +48,8 @@ var rules = map[string]rule{
 		ban: anyOf(within("proxy/gate"), within("proxy/engine"), within("proxy/backend"), within("proxy/session"),
 			within("proxy/recording/store"), parsers),
 	},
-	"the operator and the plugin link no C parser": {
-		of:  anyOf(within("cmd/operator"), within("cmd/kubectl-access")),
+	"the operator links no C parser": {
+		of:  within("cmd/operator"),
 		ban: parsers,
 	},
 	"the proxy stands without the operator": {

@@ -1,5 +1,5 @@
 // Package access is the kubectl plugin: it lists and replays sessions, decides on approval
-// requests and revokes grants.
+// requests, revokes grants and explains what rules do to a statement.
 //
 // What it shows was written by those whom the gate keeps in check. Nothing of it reaches the
 // terminal as a control sequence: see Safe.
@@ -23,6 +23,10 @@ import (
 const (
 	exitError  = 1
 	exitBroken = 2 // a recording failed verification
+	// What explain says of a statement.
+	exitDenied         = 3
+	exitApproval       = 4
+	exitNotEstablished = 5
 )
 
 // errBroken says that a recording failed verification; what is wrong has been printed.
@@ -42,11 +46,14 @@ func Main(streams genericiooptions.IOStreams, args []string) int {
 	cmd := New(streams)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
+	var outcome outcomeError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errBroken):
 		return exitBroken
+	case errors.As(err, &outcome):
+		return outcome.code()
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return exitError
 	}
@@ -69,7 +76,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.sessions(), p.replay(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke())
+	root.AddCommand(p.sessions(), p.replay(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
 	return root
 }
 
