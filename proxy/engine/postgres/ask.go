@@ -28,7 +28,7 @@ func (q *questions) forget() {
 
 // owns reports whether a name of the protocol's is one of the gate's.
 func (r *relay) owns(name []byte) bool {
-	if string(name) == r.secret {
+	if strings.HasPrefix(string(name), r.secret) {
 		return true
 	}
 	for _, own := range r.questions.names {
@@ -96,6 +96,30 @@ func (r *relay) Ask(ctx context.Context, list ...pgsql.Question) ([][][]*string,
 
 // flight is the messages that ask questions, and the answers to be awaited.
 func (r *relay) flight(list []pgsql.Question) ([]byte, []awaitKind, error) {
+	m, kinds, err := r.prepare(list)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, q := range list {
+		m = r.appendQuestion(m, r.secret, &q)
+		m = appendClose(m, 'P', r.secret)
+		kinds = append(kinds, awaitBind, awaitExecute, awaitClose)
+	}
+	return m, kinds, nil
+}
+
+// assertion is the messages that ask an assertion. Its portal, of another name, is left to
+// the end of the transaction.
+func (r *relay) assertion(a pgsql.Assertion) ([]byte, []awaitKind, error) {
+	m, kinds, err := r.prepare([]pgsql.Question{a})
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.appendQuestion(m, r.secret+"a", &a), append(kinds, awaitBind, awaitExecute), nil
+}
+
+// prepare is the messages that prepare those questions which are not yet.
+func (r *relay) prepare(list []pgsql.Question) ([]byte, []awaitKind, error) {
 	own := &r.questions
 	if version := r.s.Admission().Version; own.names == nil || own.version != version {
 		own.forget()
@@ -107,35 +131,32 @@ func (r *relay) flight(list []pgsql.Question) ([]byte, []awaitKind, error) {
 	}
 	own.old = own.old[:0]
 	for _, q := range list {
-		name := own.names[q.SQL]
-		if name == "" {
-			var err error
-			if name, err = r.engine.name(); err != nil {
-				return nil, nil, err
-			}
-			own.names[q.SQL] = name
-			at := len(m)
-			m = appendString(appendString(beginMessage(m, msgParse), name), q.SQL)
-			m, kinds = endMessage(append(m, 0, 0), at), append(kinds, awaitParse)
+		if own.names[q.SQL] != "" {
+			continue
 		}
-		m = r.appendQuestion(m, name, q.Arguments)
-		kinds = append(kinds, awaitBind, awaitExecute, awaitClose)
+		name, err := r.engine.name()
+		if err != nil {
+			return nil, nil, err
+		}
+		own.names[q.SQL] = name
+		at := len(m)
+		m = appendString(appendString(beginMessage(m, msgParse), name), q.SQL)
+		m, kinds = endMessage(append(m, 0, 0), at), append(kinds, awaitParse)
 	}
 	return m, kinds, nil
 }
 
-// appendQuestion appends the messages that run a prepared question and leave no portal.
-// The portal's name is the gate's own: the unnamed one is the client's.
-func (r *relay) appendQuestion(m []byte, name string, arguments []string) []byte {
+// appendQuestion appends the messages that run a prepared question. The portal's name is
+// the gate's own: the unnamed one is the client's.
+func (r *relay) appendQuestion(m []byte, portal string, q *pgsql.Question) []byte {
 	at := len(m)
-	m = appendString(appendString(beginMessage(m, msgBind), r.secret), name)
+	m = appendString(appendString(beginMessage(m, msgBind), portal), r.questions.names[q.SQL])
 	m = append(m, 0, 0)
-	m = binary.BigEndian.AppendUint16(m, uint16(len(arguments))) //nolint:gosec // a handful
-	for _, a := range arguments {
+	m = binary.BigEndian.AppendUint16(m, uint16(len(q.Arguments))) //nolint:gosec // a handful
+	for _, a := range q.Arguments {
 		m = append(binary.BigEndian.AppendUint32(m, uint32(len(a))), a...) //nolint:gosec // bounded by the statement
 	}
-	m = endMessage(append(m, 0, 0), at)
-	return appendClose(appendExecute(m, r.secret), 'P', r.secret)
+	return appendExecute(endMessage(append(m, 0, 0), at), portal)
 }
 
 func appendClose(m []byte, kind byte, name string) []byte {

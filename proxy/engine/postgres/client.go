@@ -145,13 +145,18 @@ func (r *relay) dropping() bool {
 // sync ends a pipeline.
 func (r *relay) sync(m []byte) error {
 	r.discarding = false
-	r.pipeline, r.executes = 0, 0
-	r.epoch++
+	r.endPipeline()
 	r.mu.Lock()
 	r.skipping, r.told = false, false
 	r.queue.push(await{kind: awaitSync, epoch: r.epoch})
 	r.mu.Unlock()
 	return r.toTarget.write(m)
+}
+
+// endPipeline counts anew for what follows a Sync.
+func (r *relay) endPipeline() {
+	r.pipeline, r.binds, r.executes = 0, 0, 0
+	r.epoch++
 }
 
 // takeLong drops a command that is too long, without ever holding it.

@@ -1,6 +1,9 @@
 package postgres
 
-import "github.com/cardea-dev/cardea/proxy/recording"
+import (
+	"github.com/cardea-dev/cardea/proxy/recording"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
+)
 
 // failedCommand handles an ErrorResponse: it is for the answer that is due, and in the
 // extended protocol everything up to the next Sync falls with it.
@@ -19,6 +22,13 @@ func (r *relay) failedCommand(m []byte) error {
 	r.copyIn = false
 	switch {
 	case h.kind == awaitFailure:
+		return r.fall(nil)
+	case h.own != nil && h.own.asserts && h.kind == awaitExecute && f.state != pgsql.DivisionByZero:
+		// Something else ended it, such as the client's cancel request: that is the answer.
+		r.told = true
+		if err := r.tell(f, m, "ERROR"); err != nil {
+			return err
+		}
 		return r.fall(nil)
 	case h.own != nil:
 		h.own.err = f
@@ -50,11 +60,15 @@ func (r *relay) failedCommand(m []byte) error {
 // fall drops the answers up to the next Sync, which the target will not give. The inquiry
 // whose answer failed has its error already.
 func (r *relay) fall(failed *inquiry) error {
+	why := "not executed: an earlier message of the pipeline failed"
+	if failed != nil && failed.asserts {
+		why = "not executed: something was committed since the definitions were read, which are verified now"
+	}
 	for h := r.queue.head(); h != nil && h.kind != awaitSync; h = r.queue.head() {
 		switch {
 		case h.command != nil && h.kind == awaitExecute && !h.command.done:
 			h.command.done = true
-			err := r.s.Respond(h.command.permit, &recording.Response{Final: true, Error: "not executed: an earlier message of the pipeline failed"})
+			err := r.s.Respond(h.command.permit, &recording.Response{Final: true, Error: why})
 			if err != nil {
 				return err
 			}
@@ -71,6 +85,10 @@ func (r *relay) fall(failed *inquiry) error {
 	r.skipping = r.queue.len() == 0
 	if failed == nil {
 		return nil
+	}
+	if h := r.queue.head(); h != nil && failed.asserts {
+		// The pipeline begins anew: its Sync is for the gate.
+		h.own = failed
 	}
 	// An inquiry with a Sync of its own ends with that.
 	if h := r.queue.head(); h == nil || h.own != failed {

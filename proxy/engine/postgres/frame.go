@@ -27,6 +27,8 @@ type frames struct {
 	src  io.Reader
 	buf  []byte
 	r, w int // buf[r:w] is read and not consumed
+	// reads counts how often what was consumed may have been overwritten.
+	reads uint64
 }
 
 func newFrames(src io.Reader) *frames { return &frames{src: src, buf: make([]byte, frameBuffer)} }
@@ -37,6 +39,7 @@ func (f *frames) buffered() int { return f.w - f.r }
 // more reads once, into the space that is left. It fails with io.ErrShortBuffer without
 // reading if there is none.
 func (f *frames) more() error {
+	f.reads++
 	if f.r == f.w {
 		f.r, f.w = 0, 0
 		if len(f.buf) > frameBuffer {
@@ -65,6 +68,7 @@ func (f *frames) more() error {
 // need reads until n bytes are buffered. The caller has bounded n.
 func (f *frames) need(n int) error {
 	if n > len(f.buf) {
+		f.reads++
 		grown := make([]byte, n)
 		f.w = copy(grown, f.buf[f.r:f.w])
 		f.r, f.buf = 0, grown

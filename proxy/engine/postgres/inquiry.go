@@ -23,6 +23,7 @@ type inquiry struct {
 	size     int
 	err      error
 	finished bool
+	asserts  bool // it is an assertion, with a statement behind it
 	done     chan struct{}
 }
 

@@ -81,6 +81,14 @@ func (p *rowPlan) covers(columns []column) bool {
 	return p != nil && len(p.described) == len(columns) && (len(columns) == 0 || &p.described[0] == &columns[0])
 }
 
+// columnsDescribed returns the columns of the result; nil if there is none.
+func (p *rowPlan) columnsDescribed() []column {
+	if p == nil {
+		return nil
+	}
+	return p.described
+}
+
 // apply appends the DataRow message for the row in b, masked, and returns the result, and
 // how many values the detectors replaced something in. On an error nothing of the row may
 // be sent.

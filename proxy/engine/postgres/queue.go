@@ -77,3 +77,15 @@ func (q *awaits) each(f func(*await)) {
 		f(&q.items[i])
 	}
 }
+
+// pending reports whether a command, or the end of a pipeline, is awaited.
+func (q *awaits) pending() bool {
+	for i := q.first; i < len(q.items); i++ {
+		switch q.items[i].kind {
+		case awaitExecute, awaitQuery, awaitSync, awaitFailure, awaitNothing:
+			return true
+		default: // what executes nothing
+		}
+	}
+	return false
+}

@@ -45,10 +45,12 @@ type relay struct {
 	portals    map[string]*portal
 	catalog    *pgsql.Catalog
 	questions  questions
+	plans      plans
 	asking     []byte       // the last flight of questions, to be used again
 	redefined  bool         // the session itself may have changed definitions
 	unrecorded []*statement // parsed, in toTarget, and in no record yet
 	pipeline   int          // messages for the target since the last Sync
+	binds      int          // Binds among them
 	executes   int          // Executes among them
 	mayCopy    bool         // a COPY runs that may read CopyData
 	discarding bool         // the gate refused; everything up to the next Sync is dropped
@@ -102,7 +104,6 @@ type statement struct {
 	// outdated says that what the target made of the text may not be what is known of it: the
 	// target has to parse it again.
 	outdated bool
-	planned  planned
 	// meaning was asked for while the policy wanted approval, in the pipeline meaningEpoch.
 	meaning      map[string]string
 	meaningEpoch uint64
@@ -128,6 +129,9 @@ type portal struct {
 	verified   bool     // under known
 	epoch      uint64
 	outcome    outcome // guarded by relay.mu
+	// bind is its Bind, which lies in the client's buffer until bindAt is not frames.reads.
+	bind   []byte
+	bindAt uint64
 }
 
 // push adds an answer that is awaited. The caller writes the message that asks for it

@@ -62,6 +62,9 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 // before the definitions were read again under the target's locks and the result was
 // compared with the analysis.
 func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *command) error {
+	if done, err := r.queryAsserted(ctx, text, k, c); done || err != nil {
+		return err
+	}
 	q := newInquiry()
 	r.mu.Lock()
 	r.told = false // of this pipeline
@@ -87,6 +90,7 @@ func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *comma
 	if err != nil {
 		return r.abandon(c, err, true)
 	}
+	r.plans.note(k.facts, &planned{plan: c.plan})
 	if readsData(k.facts) {
 		// By the extended protocol its end would need a Sync that the client does not send. The
 		// locks of the open pipeline last until the Query ends it; no row comes back from it.
@@ -128,18 +132,21 @@ func (r *relay) again(ctx context.Context, c *command) error {
 		return err
 	}
 	r.catalog.Forget()
-	q := newInquiry()
-	r.pipeline = 0
-	r.epoch++
-	r.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
-	err := r.toTarget.write([]byte{msgSync, 0, 0, 0, 4})
-	if err == nil {
-		err = r.inquire(ctx, q)
-	}
-	if err != nil {
+	if err := r.ownSync(ctx); err != nil {
 		return err
 	}
 	return errAgain
+}
+
+// ownSync ends a pipeline without the client's knowledge.
+func (r *relay) ownSync(ctx context.Context) error {
+	q := newInquiry()
+	r.endPipeline()
+	r.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
+	if err := r.toTarget.write([]byte{msgSync, 0, 0, 0, 4}); err != nil {
+		return err
+	}
+	return r.inquire(ctx, q)
 }
 
 // establish verifies the definitions and plans how rows are masked. q is the description

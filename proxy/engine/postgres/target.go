@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
@@ -158,7 +159,9 @@ func (r *relay) progressOf(h *await, kind byte, m []byte) error {
 		if kind != msgParseComplete {
 			return wrong
 		}
-		h.statement.outcome = made
+		if h.statement != nil {
+			h.statement.outcome = made
+		}
 	case awaitBind:
 		if kind != msgBindComplete {
 			return wrong
@@ -210,12 +213,17 @@ func (r *relay) description(h *await, kind byte, m []byte) error {
 		if err != nil {
 			return r.targetError("a malformed message")
 		}
-		if h.statement != nil {
+		switch {
+		case h.command != nil:
+			if !slices.Equal(columns, h.command.columns) {
+				return r.withheld(errLineage)
+			}
+		case h.statement != nil:
 			h.statement.columns = columns
-		} else {
+		default:
 			h.portal.columns = columns
 		}
-	case kind == msgNoData:
+	case kind == msgNoData && h.command == nil:
 	default:
 		return r.targetError("an answer out of its turn")
 	}

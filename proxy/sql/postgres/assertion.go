@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// Assertion is a question that fails with DivisionByZero where it cannot prove that the
+// definitions are unchanged.
+//
+// It can go in one flight with the statement, between its Bind and its Execute: where it
+// fails the server skips the Execute, so nothing is executed that was not verified, and
+// nobody had to wait for the answer. It proves less often than Verify does.
+type Assertion = Question
+
+// DivisionByZero is the SQLSTATE of an assertion that fails.
+const DivisionByZero = "22012"
+
+// assertionQuery compares the server's state with its parameters: the columns of
+// stateQuery that can change without the gate's knowledge. The encoding and the reading of
+// strings are pinned when the session starts, and changes of them are reported; who is a
+// superuser is in the catalog.
+//
+// A snapshot proves something only where it is a new one, taken after the locks: in a
+// transaction of REPEATABLE READ it is that of its beginning.
+const assertionQuery = `SELECT 1 OPERATOR(pg_catalog./) CASE WHEN NOT pg_catalog.pg_is_in_recovery()` +
+	` AND pg_catalog.pg_current_xact_id_if_assigned() IS NULL` +
+	` AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed'` +
+	` AND pg_catalog.pg_current_snapshot()::pg_catalog.text OPERATOR(pg_catalog.=) $1::pg_catalog.text` +
+	` AND pg_catalog.current_schemas(true)::pg_catalog.text OPERATOR(pg_catalog.=) $2::pg_catalog.text` +
+	` AND CURRENT_USER::pg_catalog.text OPERATOR(pg_catalog.=) $3::pg_catalog.text` +
+	` AND SESSION_USER::pg_catalog.text OPERATOR(pg_catalog.=) $4::pg_catalog.text` +
+	` AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) $5::pg_catalog.text` +
+	` THEN 1 ELSE 0 END`
+
+// Where stateQuery has the columns that assertionQuery compares, and how many it has.
+var (
+	assertedColumns = [...]int{0, 1, 2, 3, 7}
+	stateColumns    = 9
+)
+
+// isolationColumn is that of stateQuery which names the isolation level.
+const isolationColumn = 4
+
+// Assert returns the assertion that f holds; false if there is none, because f relies on
+// nothing that was established under a state of the server, or because that state is not
+// the last that was seen.
+func (c *Catalog) Assert(f *sql.Facts) (Assertion, bool) {
+	d, ok := f.Definitions.(*definitions)
+	if !ok || d.state == "" || !c.calm || d.state != c.state {
+		return Assertion{}, false
+	}
+	if c.asserted.state != d.state {
+		c.asserted.state = d.state
+		c.asserted.arguments = assertedOf(d.state)
+	}
+	return Assertion{SQL: assertionQuery, Arguments: c.asserted.arguments}, c.asserted.arguments != nil
+}
+
+// Disturbed notes that an assertion failed: something was committed.
+func (c *Catalog) Disturbed() { c.calm, c.state = false, "" }
+
+// asserted are the arguments of the assertion of one state.
+type asserted struct {
+	state     string
+	arguments []string
+}
+
+// assertedOf takes the arguments from a state, which appendRow wrote; nil if there is
+// nothing to assert.
+func assertedOf(state string) []string {
+	var values []string
+	for state != "" {
+		size, rest, ok := strings.Cut(state, ":")
+		n, err := strconv.Atoi(size)
+		if !ok || err != nil || n < 0 || n >= len(rest) || rest[n] != ';' {
+			return nil
+		}
+		values, state = append(values, rest[:n]), rest[n+1:]
+	}
+	if len(values) != stateColumns || values[isolationColumn] != "read committed" {
+		return nil
+	}
+	arguments := make([]string, 0, len(assertedColumns))
+	for _, i := range assertedColumns {
+		arguments = append(arguments, values[i])
+	}
+	return arguments
+}
