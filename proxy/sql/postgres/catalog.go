@@ -29,12 +29,13 @@ type Question struct {
 // Catalog reads definitions over one upstream session, and remembers what is known of the
 // session's texts. It serves one call at a time.
 type Catalog struct {
-	q       Querier
-	known   map[string]*sql.Facts
-	answers map[string]*answer // to questions of earlier analyses
-	version string             // of the policy under which they are known
-	state   string             // the last answer to stateQuery
-	calm    bool               // the last two were the same
+	q        Querier
+	known    map[string]*sql.Facts
+	answers  map[string]*answer // to questions of earlier analyses
+	version  string             // of the policy under which they are known
+	state    string             // the last answer to stateQuery
+	calm     bool               // the last two were the same
+	asserted asserted           // what Assert made last
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.
