@@ -17,14 +17,14 @@ import (
 )
 
 // query selects the names all of whose functions are free of side effects by their
-// declaration, cannot be called by the server's internals alone, and are not on the list
-// of those that reach further than their declaration says.
+// declaration, cannot be called by the server's internals alone, are for everybody, and are
+// not on the list of those that reach further than their declaration says.
 const query = `
 SELECT proname, bool_and(provolatile = 'i')
 FROM pg_catalog.pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace
 GROUP BY proname
-HAVING bool_and(provolatile IN ('i', 's') AND prokind IN ('f', 'a', 'w')
+HAVING bool_and(provolatile IN ('i', 's') AND prokind IN ('f', 'a', 'w') AND (proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0))
   AND NOT ('internal'::regtype = ANY (proargtypes) AND prokind = 'f')
   AND prorettype NOT IN ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype, 'language_handler'::regtype,
     'fdw_handler'::regtype, 'table_am_handler'::regtype, 'index_am_handler'::regtype, 'tsm_handler'::regtype))
