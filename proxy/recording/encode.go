@@ -34,6 +34,10 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 		content = e.Connected
 	case e.Kind == KindHeld && e.Held != nil:
 		content = e.Held
+	case e.Kind == KindInput && e.Input != nil:
+		content = e.Input
+	case e.Kind == KindMessage && e.Message != nil:
+		content = e.Message
 	case e.Kind == KindDisconnected && e.Disconnected != nil:
 		content = e.Disconnected
 	case e.Kind == KindEnded && e.Ended != nil:

@@ -21,6 +21,12 @@ const (
 	// KindResponse is a part of what came back, after masking, recorded before it is sent to
 	// the client.
 	KindResponse EventKind = "response"
+	// KindInput is a part of the data that a client sends to a command, recorded before it is
+	// forwarded.
+	KindInput EventKind = "input"
+	// KindMessage is what a target says without being asked, recorded before it is sent to the
+	// client.
+	KindMessage EventKind = "message"
 	// KindDisconnected ends a connection.
 	KindDisconnected EventKind = "disconnected"
 	// KindEnded is the last event of a recording.
@@ -43,6 +49,8 @@ type Event struct {
 	Command      *Command      `json:"command,omitempty"`
 	Held         *Held         `json:"held,omitempty"`
 	Response     *Response     `json:"response,omitempty"`
+	Input        *Input        `json:"input,omitempty"`
+	Message      *Message      `json:"message,omitempty"`
 	Disconnected *Disconnected `json:"disconnected,omitempty"`
 	Ended        *Ended        `json:"ended,omitempty"`
 }
@@ -125,6 +133,31 @@ type Response struct {
 	SQLState string `json:"sqlstate,omitempty"`
 	Error    string `json:"error,omitempty"`
 	Unknown  bool   `json:"unknown,omitempty"`
+}
+
+// Input is a part of the data that a client sends to a command, as in COPY FROM STDIN. Data
+// are kept up to the bounds that hold for responses, and counted beyond.
+type Input struct {
+	ID   uint64 `json:"id"`
+	Data []byte `json:"data,omitempty"`
+	// Final marks the last part. ByteCount counts all data; Truncated says that some were not
+	// kept.
+	Final     bool  `json:"final,omitempty"`
+	ByteCount int64 `json:"byteCount,omitempty"`
+	Truncated bool  `json:"truncated,omitempty"`
+}
+
+// Message is what a target says without being asked. It can come at any time.
+type Message struct {
+	Kind     string `json:"kind"` // Notice or Notification
+	Severity string `json:"severity,omitempty"`
+	SQLState string `json:"sqlstate,omitempty"`
+	Channel  string `json:"channel,omitempty"`
+	Text     string `json:"text,omitempty"`
+	// Truncated says that some of it was not kept, and Cut how many messages were not since the
+	// one before.
+	Truncated bool  `json:"truncated,omitempty"`
+	Cut       int64 `json:"cut,omitempty"`
 }
 
 // Disconnected says why a connection ended.

@@ -108,6 +108,22 @@ func (s *Session) Respond(p Permit, r *recording.Response) error {
 	return s.record(&recording.Event{Kind: recording.KindResponse, Response: r})
 }
 
+// Input records a part of the data that the client sends to the permitted command. A nil
+// error lets it go to the target; any other ends the session.
+func (s *Session) Input(p Permit, i *recording.Input) error {
+	if !p.Valid() {
+		return ErrPermit
+	}
+	i.ID = p.id
+	return s.record(&recording.Event{Kind: recording.KindInput, Input: i})
+}
+
+// Told records what the target says without being asked. A nil error lets it go to the
+// client; any other ends the session.
+func (s *Session) Told(m *recording.Message) error {
+	return s.record(&recording.Event{Kind: recording.KindMessage, Message: m})
+}
+
 // record records e; a failure ends the session.
 func (s *Session) record(e *recording.Event) error {
 	e.Connection = s.c.Connection

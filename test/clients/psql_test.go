@@ -81,7 +81,7 @@ var failing = []string{
 }
 
 // applicationName is what the gate says of itself to the server.
-var applicationName = regexp.MustCompile(`application_name *\| [^ \n]+ *`)
+var applicationName = regexp.MustCompile(`application_name *\| [^\n|]+`)
 
 // transcript runs commands in one psql and returns what each showed.
 func transcript(t *testing.T, environment []string, list []string) map[string]string {

@@ -260,6 +260,9 @@ func (r *relay) takeCopy(ctx context.Context, kind byte, size int) error {
 	}
 	r.mu.Lock()
 	reads := r.copyIn
+	if h := r.queue.head(); reads && h != nil && h.command != nil {
+		r.input.begin(h.command, r.detectors != nil)
+	}
 	if reads && kind != msgCopyData {
 		r.copyIn = false
 	}
@@ -267,7 +270,15 @@ func (r *relay) takeCopy(ctx context.Context, kind byte, size int) error {
 	if !reads {
 		return r.skip(size)
 	}
+	if kind != msgCopyData {
+		r.input.end()
+	}
+	head := headSize
 	return r.in.stream(size, func(piece []byte) error {
+		if kind == msgCopyData {
+			r.input.take(piece[min(head, len(piece)):])
+			head -= min(head, len(piece))
+		}
 		if err := r.toTarget.write(piece); err != nil {
 			return fmt.Errorf("%w: %w", errTargetGone, err)
 		}

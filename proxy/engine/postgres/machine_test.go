@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/masking"
@@ -60,7 +62,7 @@ func bench(t testing.TB, masked bool, in io.Reader, out io.Writer) (*relay, sess
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{engine: &Engine{c: Config{Limits: Limits{}.withDefaults()}}, s: s, up: &upstream{in: newFrames(in)}, out: newOutput(out),
+	r := &relay{engine: &Engine{c: Config{Clock: clock.RealClock{}, Limits: Limits{}.withDefaults()}}, conn: &conn{}, s: s, up: &upstream{in: newFrames(in)}, out: newOutput(out),
 		statements: map[string]*statement{}, portals: map[string]*portal{}, progress: make(chan struct{}, 1), status: idle}
 	r.out.commit = r.commit
 	return r, p

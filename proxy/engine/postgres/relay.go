@@ -45,6 +45,7 @@ type relay struct {
 	portals    map[string]*portal
 	catalog    *pgsql.Catalog
 	questions  questions
+	input      copyInput
 	plans      plans
 	asking     []byte       // the last flight of questions, to be used again
 	redefined  bool         // the session itself may have changed definitions

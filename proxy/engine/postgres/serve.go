@@ -89,6 +89,7 @@ func (c *conn) relay(s *session.Session, up *upstream) (*relay, error) {
 	r.catalog = pgsql.NewCatalog(r)
 	r.base = r.meaning(nil)
 	r.out.commit = r.commit
+	r.toTarget.commit = r.commitInput
 	return r, nil
 }
 

@@ -24,7 +24,7 @@ var passed = map[string]bool{
 // settings returns the settings with which the gate signs in for the client.
 func (s *startup) settings(session *session.Session) ([]parameter, error) {
 	masked := !session.Admission().Masks.Empty()
-	list := []parameter{{"client_encoding", "UTF8"}, {"application_name", tag(session)}}
+	list := []parameter{{"client_encoding", "UTF8"}, {"application_name", tagged(policy.Printable(s.get("application_name"), maxName), session.Admission().Request.Grant, session.Name())}}
 	for _, p := range s.parameters {
 		name := strings.ToLower(p.name)
 		switch name {
@@ -41,10 +41,7 @@ func (s *startup) settings(session *session.Session) ([]parameter, error) {
 			}
 			continue
 		case "options":
-			if strings.TrimSpace(p.value) == "" {
-				continue
-			}
-			return nil, notSet(p.name, "this gate takes no command-line options", "unset PGOPTIONS and use SET in the session")
+			return nil, notSet(p.name, "this gate takes settings alone", "leave nothing in options (PGOPTIONS) but -c name=value")
 		}
 		withMasks, known := passed[name]
 		if !known || masked && !withMasks {
@@ -67,12 +64,6 @@ func isUTF8(encoding string) bool {
 		return r
 	}, strings.ToUpper(encoding))
 	return plain == "UTF8" || plain == "UNICODE"
-}
-
-// tag is the application_name under which the target sees a session.
-func tag(s *session.Session) string {
-	t := "cardea:" + s.Name() + ":" + s.Admission().Request.Grant
-	return t[:min(len(t), maxName)]
 }
 
 // usable judges a target that signed the gate in.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -99,6 +100,13 @@ func parseStartup(code uint32, body []byte) (*startup, error) {
 			s.database = value
 		case strings.HasPrefix(name, "_pq_."):
 			s.unknown, s.negotiate = append(s.unknown, name), true
+		case strings.EqualFold(name, "options"):
+			// What is said by itself overrides what options say, as on the server.
+			if list, ok := optionSettings(value); ok {
+				s.parameters = append(list, s.parameters...)
+				continue
+			}
+			s.parameters = append(s.parameters, parameter{"options", value})
 		default:
 			s.parameters = append(s.parameters, parameter{name, value})
 		}
@@ -112,9 +120,10 @@ func parseStartup(code uint32, body []byte) (*startup, error) {
 	return s, nil
 }
 
-// get returns a setting of the start-up message; names are compared as the server does.
+// get returns a setting of the start-up message, the last if there are several; names are
+// compared as the server does.
 func (s *startup) get(name string) string {
-	for _, p := range s.parameters {
+	for _, p := range slices.Backward(s.parameters) {
 		if strings.EqualFold(p.name, name) {
 			return p.value
 		}

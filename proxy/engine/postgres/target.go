@@ -136,6 +136,9 @@ func (r *relay) aside(kind byte, m []byte) error {
 		if !reported[name] {
 			return nil
 		}
+		if name == "application_name" {
+			m = r.unmarked(m, value)
+		}
 		return r.out.write(m)
 	}
 	if r.strict {
@@ -145,7 +148,7 @@ func (r *relay) aside(kind byte, m []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.out.write(m)
+	return r.tellAside(m)
 }
 
 // progressOf handles a message of the answer that is due.

@@ -44,7 +44,8 @@ type upstream struct {
 	finished  atomic.Uint64 // statements and pipelines
 	pipelines atomic.Uint64 // that are finished
 	overdue   atomic.Pointer[overdue]
-	role      *role // made for this connection; nil for a lasting login
+	asides    asides // guarded by relay.mu
+	role      *role  // made for this connection; nil for a lasting login
 }
 
 // report returns what the target reported of a parameter.

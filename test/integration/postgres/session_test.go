@@ -294,7 +294,7 @@ func TestG2RevokedSessionsEnd(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 			eventually(t, "nothing runs", func() bool {
-				return len(server.Query(t, "postgres", "select 1 from pg_stat_activity where application_name like 'cardea:%'")) == 0
+				return len(server.Query(t, "postgres", "select 1 from pg_stat_activity where application_name like '%[cardea %'")) == 0
 			})
 			g.apply(func(in *policy.Input) { in.Grants[0].Spec.DesiredState = v1alpha1.GrantActive })
 		})

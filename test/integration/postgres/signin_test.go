@@ -8,6 +8,9 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +166,73 @@ func TestSignIn(t *testing.T) {
 		for _, binding := range []string{"require", "disable"} {
 			if out, errs := psql(t, g.uri(c, "postgres", "&channel_binding="+binding), "select 5"); out != "5\n" {
 				t.Errorf("%s: %q %q", binding, out, errs)
+			}
+		}
+	})
+	t.Run("direct TLS, signed in", func(t *testing.T) {
+		if _, err := connect(t, g.uri(c, "postgres", "&sslnegotiation=direct")).Exec(ctx, "select 1"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("TLS after GSS encryption was refused", func(t *testing.T) {
+		conn, err := net.Dial("tcp", g.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		for _, step := range []struct {
+			request []byte
+			want    byte
+		}{{[]byte{0, 0, 0, 8, 4, 210, 22, 48}, 'N'}, {sslRequest, 'S'}} {
+			var answer [1]byte
+			_, _ = conn.Write(step.request)
+			if _, err := io.ReadFull(conn, answer[:]); err != nil || answer[0] != step.want {
+				t.Fatalf("got %q, %v", answer, err)
+			}
+		}
+		s := tls.Client(conn, &tls.Config{RootCAs: g.pool, ServerName: "localhost"})
+		_, _ = s.Write(startup(3<<16, "user", "agent"))
+		var answer [1]byte
+		if _, err := io.ReadFull(s, answer[:]); err != nil || answer[0] != 'R' {
+			t.Fatalf("got %q, %v", answer, err)
+		}
+	})
+	t.Run("pg_isready", func(t *testing.T) {
+		for _, mode := range []string{"prefer", "require", "disable"} {
+			cmd := exec.Command(pgtest.Bin(t, "pg_isready"), "-h", "127.0.0.1", "-p", strconv.Itoa(g.port))
+			cmd.Env = append(os.Environ(), "PGSSLMODE="+mode)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "accepting connections") {
+				t.Errorf("%s: %q, %v", mode, out, err)
+			}
+		}
+	})
+	t.Run("settings as options", func(t *testing.T) {
+		conn := connect(t, g.uri(c, "postgres", "&options=-c%20statement_timeout%3D1234%20--search-path%3Dpg_catalog,\\%20public&application_name=o"))
+		for name, want := range map[string]string{"statement_timeout": "1234ms", "search_path": "pg_catalog, public"} {
+			var got string
+			if err := conn.QueryRow(ctx, "show "+name).Scan(&got); err != nil || got != want {
+				t.Errorf("%s is %q, %v", name, got, err)
+			}
+		}
+	})
+	t.Run("application_name", func(t *testing.T) {
+		conn := connect(t, g.uri(c, "postgres", "&application_name=report%20%5Bx%5D"))
+		told := func() string { return conn.PgConn().ParameterStatus("application_name") }
+		shown := func(want string) {
+			t.Helper()
+			rows := server.Query(t, "postgres", "select application_name from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'report%'")
+			if len(rows) != 1 || rows[0][0] != want {
+				t.Errorf("the target sees %v", rows)
+			}
+		}
+		if told() != "report [x]" {
+			t.Errorf("the client is told %q", told())
+		}
+		shown("report (x) [cardea agent/agent-abcde]")
+		for _, step := range [][2]string{{"set application_name = 'report 2'", "report 2"}, {"reset application_name", "report [x]"}} {
+			if _, err := conn.Exec(ctx, step[0]); err != nil || told() != step[1] {
+				t.Errorf("%s: %q, %v", step[0], told(), err)
 			}
 		}
 	})

@@ -65,6 +65,10 @@ func (t *transcript) entry(e recording.Entry) error {
 		t.block(h.Text)
 	case e.Response != nil:
 		t.response(e)
+	case e.Input != nil:
+		t.input(e)
+	case e.Message != nil:
+		t.message(e)
 	case e.Disconnected != nil:
 		t.event(e, "disconnected", Safe(e.Disconnected.Reason, false))
 	case e.Ended != nil:
@@ -73,6 +77,33 @@ func (t *transcript) entry(e recording.Entry) error {
 		t.event(e, "unknown", fmt.Sprintf("event of kind %q, which this program does not know", e.Kind))
 	}
 	return t.err
+}
+
+// input prints what a client sent to a command.
+func (t *transcript) input(e recording.Entry) {
+	i := e.Input
+	what := fmt.Sprintf("%d bytes of data", len(i.Data))
+	if i.Final {
+		what = fmt.Sprintf("end of %d bytes of data", i.ByteCount)
+	}
+	if i.Truncated {
+		what += ", of which some were not recorded"
+	}
+	t.event(e, fmt.Sprintf("#%d data", i.ID), what)
+	t.block(strings.TrimSuffix(string(i.Data), "\n"))
+}
+
+// message prints what the target said without being asked.
+func (t *transcript) message(e recording.Entry) {
+	m := e.Message
+	text := Safe(m.Text, false)
+	switch {
+	case m.Cut > 0:
+		text += fmt.Sprintf(" (%d that came before were not recorded)", m.Cut)
+	case m.Truncated:
+		text += " (cut)"
+	}
+	t.event(e, strings.ToLower(Safe(m.Kind, false)), labelled("", m.Severity)+labelled(" on channel ", m.Channel)+" "+text)
 }
 
 func labelled(label, value string) string {
