@@ -131,7 +131,7 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-setting-escape", features: []string{sql.FeatureSettingEscape},
-		Denies: "Settings that change how statements are read or what guards apply, such as standard_conforming_strings, client_encoding, session_replication_role and row_security.",
+		Denies: "Settings that change how statements are read or what guards apply, such as standard_conforming_strings, client_encoding and session_replication_role, and set_config with a computed name.",
 		Attack: "Makes the server read the next statement differently from how it was analysed.",
 	},
 	{

@@ -163,7 +163,7 @@ func (m *match) admitsRelations(f *sql.Facts) bool {
 	}
 	for _, r := range f.Relations {
 		if !slices.ContainsFunc(m.relations, func(g relationGlob) bool {
-			return (g.schema.any() || r.Schema != "" && g.schema.match(r.Schema)) && g.name.match(r.Name)
+			return r.Name != "" && g.name.match(r.Name) && (g.schema.any() || r.Schema != "" && g.schema.match(r.Schema))
 		}) {
 			return false
 		}

@@ -56,7 +56,7 @@ type Uses struct {
 // Relation is a table, view or other relation that a statement uses.
 type Relation struct {
 	Schema string // empty if the statement names none and no catalog was asked
-	Name   string
+	Name   string // empty if it is not named: any relation of the schema, as in DROP SCHEMA
 	OID    uint32 // zero if no catalog was asked
 	Write  bool   // rows or definition are changed
 }

@@ -13,6 +13,7 @@ import (
 // credentials.
 func (c *classifier) note(m any) {
 	c.write(changed(m), defined(m))
+	c.reach(m)
 	switch m := m.(type) {
 	case *pgquery.TruncateStmt:
 		c.writeAll(m.Relations)

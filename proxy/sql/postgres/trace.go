@@ -83,7 +83,8 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		f.Outputs = outputs(out)
 	}
 	if len(t.used) > 0 {
-		f.Relations = t.relations()
+		// What is touched without being named stays, beside what the names mean.
+		f.Relations = append(t.relations(), slices.DeleteFunc(f.Relations, func(r sql.Relation) bool { return r.Name != "" })...)
 	}
 	return nil
 }
