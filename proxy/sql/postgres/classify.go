@@ -27,13 +27,15 @@ type classifier struct {
 	executes, prepares []string
 	// written are the relations whose rows or definition the statement around changes.
 	written map[*pgquery.RangeVar]bool
+	// pinned are the names of settings that calls of set_config take from a column.
+	pinned map[*pgquery.FuncCall]*pgquery.String
 }
 
 // command classifies all statements of a text.
 func (c *classifier) command(tree *pgquery.ParseResult) {
 	c.facts.Known = true
 	c.facts.Statements = len(tree.Stmts)
-	c.written = map[*pgquery.RangeVar]bool{}
+	c.written, c.pinned = map[*pgquery.RangeVar]bool{}, map[*pgquery.FuncCall]*pgquery.String{}
 	for _, s := range tree.Stmts {
 		c.statement = -1
 		c.visit(unwrap(s.Stmt))
@@ -100,7 +102,9 @@ func (c *classifier) special(m any) bool {
 	case *pgquery.RangeVar:
 		c.relation(m)
 	case *pgquery.FuncCall:
-		c.function(names(m.Funcname))
+		if !c.configures(m) {
+			c.function(names(m.Funcname))
+		}
 	case *pgquery.RangeTableSample:
 		if n := names(m.Method); len(n) != 1 || n[0] != "bernoulli" && n[0] != "system" {
 			c.function(n)

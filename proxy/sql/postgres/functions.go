@@ -112,13 +112,6 @@ func (c *classifier) function(name []string) {
 	}
 }
 
-// setConfig treats set_config as SET of a name that is not known: drivers and psql's own
-// start use SET, and what set_config sets is a value like any other.
-func (c *classifier) setConfig() {
-	c.feature(sql.FeatureSettingEscape)
-	c.raise(sql.GroupAdministration)
-}
-
 // attribute notes x.f: a column, or the call f(x) in the notation that the server takes
 // for it. By the name of a function that is no reading it is taken for the call.
 func (c *classifier) attribute(name string) {

@@ -15,6 +15,8 @@ func (c *classifier) note(m any) {
 	c.write(changed(m), defined(m))
 	c.reach(m)
 	switch m := m.(type) {
+	case *pgquery.SelectStmt:
+		c.pin(m)
 	case *pgquery.TruncateStmt:
 		c.writeAll(m.Relations)
 	case *pgquery.LockStmt:
@@ -346,51 +348,4 @@ func (c *classifier) code() {
 	if c.mentionsPassword() {
 		c.credential()
 	}
-}
-
-// escapes are settings that change how later statements are read, what guards apply to
-// them, or what the server's log tells of them.
-var escapes = words(`standard_conforming_strings backslash_quote client_encoding session_replication_role row_security
-	allow_system_table_mods ignore_system_indexes zero_damaged_pages check_function_bodies debug_print_parse debug_print_rewritten debug_print_plan
-	log_statement log_min_messages log_min_error_statement log_min_duration_statement lo_compat_privileges createrole_self_grant debug_discard_caches`)
-
-// loads are settings that make the server load code or run programs.
-var loads = words(`local_preload_libraries session_preload_libraries shared_preload_libraries dynamic_library_path extension_control_path
-	jit_provider archive_command archive_library archive_cleanup_command restore_command recovery_end_command ssl_passphrase_command`)
-
-// setting reports what a change of a setting means.
-func (c *classifier) setting(m *pgquery.VariableSetStmt) {
-	if m == nil || harmless(m) {
-		return
-	}
-	c.settingNamed(m.Name)
-}
-
-// settingNamed reports what a change of a setting to an unknown value means.
-func (c *classifier) settingNamed(name string) {
-	name = strings.ToLower(name)
-	switch {
-	case name == "role" || name == "session_authorization":
-		c.feature(sql.FeatureRoleChange)
-	case loads[name]:
-		c.feature(sql.FeatureLoadLibrary)
-	case escapes[name]:
-		c.feature(sql.FeatureSettingEscape)
-	}
-}
-
-// harmless reports whether a setting is set to what the gate itself relies on; drivers do
-// so when they start.
-func harmless(m *pgquery.VariableSetStmt) bool {
-	if m.Kind != pgquery.VariableSetKind_VAR_SET_VALUE || len(m.Args) != 1 {
-		return false
-	}
-	value := strings.ToLower(m.Args[0].GetAConst().GetSval().GetSval())
-	switch strings.ToLower(m.Name) {
-	case "standard_conforming_strings", "row_security":
-		return value == "on" || value == "true"
-	case "client_encoding":
-		return value == "utf8" || value == "utf-8" || value == "unicode"
-	}
-	return false
 }

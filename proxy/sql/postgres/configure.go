@@ -1,0 +1,123 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// escapes are settings that change how later statements are read, what guards apply to
+// them, or what the server's log tells of them.
+var escapes = words(`standard_conforming_strings backslash_quote client_encoding session_replication_role row_security
+	allow_system_table_mods ignore_system_indexes zero_damaged_pages check_function_bodies debug_print_parse debug_print_rewritten debug_print_plan
+	log_statement log_min_messages log_min_error_statement log_min_duration_statement lo_compat_privileges createrole_self_grant debug_discard_caches`)
+
+// loads are settings that make the server load code or run programs.
+var loads = words(`local_preload_libraries session_preload_libraries shared_preload_libraries dynamic_library_path extension_control_path
+	jit_provider archive_command archive_library archive_cleanup_command restore_command recovery_end_command ssl_passphrase_command`)
+
+// setting reports what a change of a setting means.
+func (c *classifier) setting(m *pgquery.VariableSetStmt) {
+	if m == nil || harmless(m) {
+		return
+	}
+	c.settingNamed(m.Name)
+}
+
+// settingNamed reports what a change of a setting to an unknown value means.
+func (c *classifier) settingNamed(name string) {
+	name = strings.ToLower(name)
+	switch {
+	case name == "role" || name == "session_authorization":
+		c.feature(sql.FeatureRoleChange)
+	case loads[name]:
+		c.feature(sql.FeatureLoadLibrary)
+	case escapes[name]:
+		c.feature(sql.FeatureSettingEscape)
+	}
+}
+
+// harmless reports whether a setting is set to what the gate itself relies on, or to what
+// takes no guard away; drivers do so when they start.
+func harmless(m *pgquery.VariableSetStmt) bool {
+	if m.Kind != pgquery.VariableSetKind_VAR_SET_VALUE || len(m.Args) != 1 {
+		return false
+	}
+	return harmlessValue(m.Name, m.Args[0].GetAConst().GetSval().GetSval())
+}
+
+func harmlessValue(name, value string) bool {
+	value = strings.ToLower(value)
+	switch strings.ToLower(name) {
+	case "standard_conforming_strings":
+		return value == "on" || value == "true"
+	case "row_security":
+		// Off, as pg_dump has it, makes statements fail whose rows a policy would filter; it
+		// shows none of them.
+		return value == "on" || value == "true" || value == "off" || value == "false"
+	case "client_encoding":
+		return value == "utf8" || value == "utf-8" || value == "unicode"
+	}
+	return false
+}
+
+// configures classifies set_config of a setting that is named by a constant, as pg_dump
+// starts with: it is the SET of that name. It reports whether m is one.
+func (c *classifier) configures(m *pgquery.FuncCall) bool {
+	name := names(m.Funcname)
+	if len(name) == 0 || len(name) > 2 || last(m.Funcname) != "set_config" || len(name) == 2 && name[0] != "pg_catalog" || len(m.Args) != 3 {
+		return false
+	}
+	setting, value := m.Args[0].GetAConst().GetSval(), m.Args[1].GetAConst().GetSval()
+	if setting == nil {
+		setting = c.pinned[m]
+	}
+	if setting == nil {
+		return false
+	}
+	f := sql.Function{Name: "set_config"}
+	if len(name) == 2 {
+		f.Schema = name[0]
+	}
+	if !slices.Contains(c.facts.Functions, f) {
+		c.facts.Functions = append(c.facts.Functions, f)
+	}
+	c.raise(sql.GroupSession)
+	if value == nil || !harmlessValue(setting.Sval, value.Sval) {
+		c.settingNamed(setting.Sval)
+	}
+	return true
+}
+
+// pin notes the output columns set_config(c, …) of a query with the condition c = constant
+// and no other: that is the name of the setting, if there is a row. So pg_dump sets what
+// not every version has.
+func (c *classifier) pin(m *pgquery.SelectStmt) {
+	where := m.WhereClause.GetAExpr()
+	if where.GetKind() != pgquery.A_Expr_Kind_AEXPR_OP || !slices.Equal(names(where.GetName()), []string{"="}) {
+		return
+	}
+	column, value := where.GetLexpr().GetColumnRef().GetFields(), where.GetRexpr().GetAConst().GetSval()
+	if len(column) != 1 || last(column) == "" || value == nil {
+		return
+	}
+	for _, t := range m.TargetList {
+		f := t.GetResTarget().GetVal().GetFuncCall()
+		if f == nil || len(f.Args) == 0 {
+			continue
+		}
+		if ref := f.Args[0].GetColumnRef().GetFields(); len(ref) == 1 && last(ref) == last(column) {
+			c.pinned[f] = value
+		}
+	}
+}
+
+// setConfig treats set_config of a name that is computed as SET of any: what it sets is
+// not known.
+func (c *classifier) setConfig() {
+	c.feature(sql.FeatureSettingEscape)
+	c.raise(sql.GroupAdministration)
+}
