@@ -17,6 +17,7 @@ type Metrics struct {
 	handshakes    *prometheus.CounterVec
 	commands      *prometheus.CounterVec
 	refusals      *prometheus.CounterVec
+	audited       *prometheus.CounterVec
 	events        *prometheus.CounterVec
 	sessionWrites *prometheus.CounterVec
 	detected      prometheus.Counter
@@ -34,12 +35,13 @@ func NewMetrics(unshipped func() (recordings int, bytes int64)) *Metrics {
 		handshakes:    counter("handshakes_total", "Sign-ins by engine and outcome.", "engine", "outcome"),
 		commands:      counter("commands_total", "Commands by the decision on them.", "decision"),
 		refusals:      counter("refusals_total", "Refused sessions and commands by code.", "code"),
+		audited:       counter("audited_commands_total", "Commands that a CommandRule with action Audit marked, by rule.", "rule"),
 		events:        counter("recorded_events_total", "Recorded events by kind.", "kind"),
 		sessionWrites: counter("session_writes_total", "Writes of Session objects by outcome.", "outcome"),
 		detected: prometheus.NewCounter(prometheus.CounterOpts{Name: "cardea_proxy_detected_values_total",
 			Help: "Values that detectors of MaskingRules replaced in results."}),
 	}
-	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.events, m.sessionWrites, m.detected)
+	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.audited, m.events, m.sessionWrites, m.detected)
 	m.Gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
 	m.Gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
 		return m.of(func(g *Gate) float64 { return g.c.Clock.Since(g.c.Backend.ProvenAt()).Seconds() })
@@ -87,6 +89,9 @@ func (c counted) Record(e *recording.Event) error {
 		c.m.commands.WithLabelValues(e.Command.Decision).Inc()
 		if e.Command.Code != "" {
 			c.m.refusals.WithLabelValues(e.Command.Code).Inc()
+		}
+		for _, rule := range e.Command.Audit {
+			c.m.audited.WithLabelValues(rule).Inc()
 		}
 	}
 	if e.Response != nil && e.Response.Detected > 0 {
