@@ -19,11 +19,13 @@ type AccessProxySpec struct {
 
 	// resources of each proxy; what is not set is 50m of CPU and 64Mi of memory requested, and
 	// 512Mi of memory at most.
+	// +structType=atomic
 	// +optional
 	Resources *ProxyResources `json:"resources,omitempty"`
 
 	// exposure says from where clients reach the gate; from within the cluster if it is not
 	// set.
+	// +structType=atomic
 	// +optional
 	Exposure *ProxyExposure `json:"exposure,omitempty"`
 
@@ -36,6 +38,7 @@ type AccessProxySpec struct {
 	Drain *metav1.Duration `json:"drain,omitempty"`
 
 	// scheduling says on which nodes proxies run.
+	// +structType=atomic
 	// +optional
 	Scheduling *ProxyScheduling `json:"scheduling,omitempty"`
 }

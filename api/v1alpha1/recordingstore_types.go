@@ -8,7 +8,9 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.configMap)].exists_one(x, x)",message="exactly one of configMap must be set"
 type RecordingStoreSpec struct {
-	// configMap keeps recordings in immutable ConfigMaps of the gate namespace.
+	// configMap keeps recordings in immutable ConfigMaps of the gate namespace. It is applied
+	// whole: server-side apply would make null of it where its last field is left out.
+	// +structType=atomic
 	// +optional
 	ConfigMap *ConfigMapStore `json:"configMap,omitempty"`
 

@@ -45,6 +45,7 @@ type TargetSpec struct {
 	Recording *TargetRecording `json:"recording,omitempty"`
 
 	// baseline adjusts the rules that ship with the product and are on for every Target.
+	// +structType=atomic
 	// +optional
 	Baseline *Baseline `json:"baseline,omitempty"`
 }

@@ -95,6 +95,10 @@ func TestTarget(t *testing.T) {
 		"no TLS, with a CA":      {`{spec: {postgres: {tls: {mode: Disable, caRef: {kind: ConfigMap, name: ca, key: ca.crt}}}}}`, "caRef has no meaning with mode Disable"},
 		"a CA":                   {`{spec: {postgres: {tls: {caRef: {kind: ConfigMap, name: ca, key: ca.crt}}}}}`, ""},
 		"a CA of another kind":   {`{spec: {postgres: {tls: {caRef: {kind: Pod, name: ca, key: ca.crt}}}}}`, `supported values: "ConfigMap", "Secret"`},
+		"a role for a session":   {`{spec: {postgres: {login: null, ephemeralRole: {adminSecretRef: {name: admin}, inRoles: [readers]}}}}`, ""},
+		"a role and a login":     {`{spec: {postgres: {ephemeralRole: {adminSecretRef: {name: admin}, inRoles: [readers]}}}}`, "exactly one of login and ephemeralRole must be set"},
+		"a role in no role":      {`{spec: {postgres: {login: null, ephemeralRole: {adminSecretRef: {name: admin}, inRoles: []}}}}`, "spec.postgres.ephemeralRole.inRoles"},
+		"a role by nobody":       {`{spec: {postgres: {login: null, ephemeralRole: {inRoles: [readers]}}}}`, "ephemeralRole.adminSecretRef: Required value"},
 		"a CA without key":       {`{spec: {postgres: {tls: {caRef: {kind: Secret, name: ca}}}}}`, "caRef.key: Required value"},
 		"too long a server name": {`{spec: {postgres: {tls: {serverName: ` + long(254) + `}}}}`, "serverName: Too long"},
 		"requires both":          {`{spec: {requires: [MaskingRule, CommandRule]}}`, ""},
@@ -267,5 +271,27 @@ func TestSession(t *testing.T) {
 		"no proxy":      {`{spec: {proxy: null}}`, "spec.proxy: Required value"},
 		"no start":      {`{spec: {startedAt: null}}`, "spec.startedAt: Required value"},
 		"another state": {`{spec: {desiredState: Paused}}`, `supported values: "Active", "Terminated"`},
+	})
+}
+
+func TestAccessProxy(t *testing.T) {
+	try(t, apiserver.AccessProxy, cases{
+		"as it is":             {"", ""},
+		"another name":         {`{metadata: {name: second}}`, "the name must be default"},
+		"everything":           {`{spec: {replicas: 3, drain: 5m, resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 1Gi}}, exposure: {type: LoadBalancer, hostnames: [db.example.com], sourceRanges: [192.0.2.0/24], annotations: {a: b}}, scheduling: {nodeSelector: {a: b}, tolerations: [{key: k, operator: Exists, effect: NoSchedule}], priorityClassName: high}}}`, ""},
+		"no replicas":          {`{spec: {replicas: 0}}`, "spec.replicas"},
+		"most replicas":        {`{spec: {replicas: 10}}`, ""},
+		"too many replicas":    {`{spec: {replicas: 11}}`, "spec.replicas"},
+		"no drain":             {`{spec: {drain: 0s}}`, ""},
+		"too long a drain":     {`{spec: {drain: 61m}}`, "drain must be between 0s and 1h"},
+		"a drain below zero":   {`{spec: {drain: -1s}}`, "drain must be between 0s and 1h"},
+		"another exposure":     {`{spec: {exposure: {type: ExternalName}}}`, "spec.exposure.type"},
+		"sources, no balancer": {`{spec: {exposure: {type: NodePort, sourceRanges: [192.0.2.0/24]}}}`, "sourceRanges has a meaning with type LoadBalancer alone"},
+		"a source is no net":   {`{spec: {exposure: {type: LoadBalancer, sourceRanges: [everywhere]}}}`, "must be a network"},
+		"a name is none":       {`{spec: {exposure: {hostnames: ["*.example.com"]}}}`, "spec.exposure.hostnames"},
+		"a taint of any key":   {`{spec: {scheduling: {tolerations: [{operator: Exists}]}}}`, ""},
+		"a taint without key":  {`{spec: {scheduling: {tolerations: [{value: x}]}}}`, "operator must be Exists where no key is set"},
+		"a value that exists":  {`{spec: {scheduling: {tolerations: [{key: k, operator: Exists, value: x}]}}}`, "value has a meaning with operator Equal alone"},
+		"an amount is none":    {`{spec: {resources: {limits: {memory: much}}}}`, "spec.resources.limits.memory"},
 	})
 }

@@ -36,6 +36,7 @@ func TestColumns(t *testing.T) {
 		"apreq":    {apiserver.ApprovalRequest, `{` + conditions + `}`, []string{"REQUESTER TARGET COMMAND STATE UNTIL", "system:serviceaccount:shop:report-agent orders-db DELETE FROM orders Active 2099-01-01T00:00:00Z"}},
 		"asess":    {apiserver.Session, `{commands: {forwarded: 4, denied: 1, held: 2}, recording: {state: Open}, ` + conditions + `}`, []string{"SUBJECT TARGET STATE FORWARDED DENIED HELD RECORDING", "report-agent orders-db Active 4 1 2 Open"}},
 		"recstore": {apiserver.RecordingStore, `{recordings: 5, bytes: 77, ` + conditions + `}`, []string{"RECORDINGS BYTES STATE", "5 77 Active"}},
+		"aproxy":   {apiserver.AccessProxy, `{replicas: 2, readyReplicas: 1, ` + conditions + `}`, []string{"REPLICAS READY STATE", "2 1 Active"}},
 		"alock":    {apiserver.Lock, "", []string{"REASON", "incident 4711"}},
 	}
 	for short, c := range cases {
@@ -115,5 +116,36 @@ func TestStrict(t *testing.T) {
 func TestExplain(t *testing.T) {
 	if out := kubectl(t, "", "explain", "agrant.spec.desiredState"); !strings.Contains(out, "Revoked is final") {
 		t.Errorf("kubectl explain says %q", out)
+	}
+}
+
+// TestFromClientToServer applies every kind as a person does at first, and then as a GitOps
+// tool does: what the server has filled in is then nobody's, and stays.
+func TestFromClientToServer(t *testing.T) {
+	kinds := map[string]struct{ manifest, before, after string }{
+		"AccessGrant":    {manifest: apiserver.Grant},
+		"Target":         {apiserver.Target, `{spec: {baseline: {disable: [postgres-drop-database]}}}`, `{spec: {baseline: {}}}`},
+		"MaskingRule":    {manifest: apiserver.MaskingRule},
+		"CommandRule":    {manifest: apiserver.CommandRule},
+		"RecordingStore": {apiserver.RecordingStore, `{spec: {configMap: {maxBytes: 67108864}}}`, `{spec: {configMap: {}}}`},
+		"AccessLock":     {manifest: apiserver.Lock},
+		"AccessProxy":    {apiserver.AccessProxy, `{spec: {replicas: 2, scheduling: {priorityClassName: high}}}`, `{spec: {scheduling: {}}}`},
+	}
+	for kind, c := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			for _, step := range []struct{ patch, how string }{{c.before, "--server-side=false"}, {c.after, "--server-side"}, {c.after, "--server-side"}} {
+				o := apiserver.Object(c.manifest, step.patch)
+				if kind != "AccessProxy" {
+					o.SetName("applied-by-both")
+				}
+				data, err := o.MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out := kubectl(t, string(data), "apply", step.how, "-f", "-"); strings.Contains(out, "Warning") {
+					t.Errorf("kubectl apply %s: %s", step.how, out)
+				}
+			}
+		})
 	}
 }

@@ -173,15 +173,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: exposure
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyExposure
+        elementRelationship: atomic
     - name: replicas
       type:
         scalar: numeric
     - name: resources
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyResources
+        elementRelationship: atomic
     - name: scheduling
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ProxyScheduling
+        elementRelationship: atomic
 - name: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxyStatus
   map:
     fields:
@@ -815,6 +818,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: configMap
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ConfigMapStore
+        elementRelationship: atomic
     - name: responses
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ResponseBounds
@@ -1087,6 +1091,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: baseline
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.Baseline
+        elementRelationship: atomic
     - name: idleTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration

@@ -79,7 +79,7 @@ func prepare() error {
 
 // kinds of the API, and what else a persona might reach for.
 var (
-	declared = []string{"targets", "maskingrules", "commandrules", "recordingstores", "accessgrants", "accesslocks"}
+	declared = []string{"targets", "maskingrules", "commandrules", "recordingstores", "accessgrants", "accesslocks", "accessproxies"}
 	own      = append([]string{"sessions", "approvalrequests"}, declared...)
 	foreign  = []string{"/secrets", "/configmaps", "/pods", "/pods/exec", "/serviceaccounts", "/serviceaccounts/token", "/events",
 		"apps/deployments", "rbac.authorization.k8s.io/roles", "rbac.authorization.k8s.io/rolebindings", "coordination.k8s.io/leases"}
@@ -94,7 +94,7 @@ func TestRights(t *testing.T) {
 	write := []string{"create", "update", "patch", "delete"}
 	cases := map[string]map[string][]string{
 		"cardea-admin": {
-			"targets": verbs, "maskingrules": verbs, "commandrules": verbs, "recordingstores": verbs, "accessgrants": verbs, "accesslocks": verbs,
+			"targets": verbs, "maskingrules": verbs, "commandrules": verbs, "recordingstores": verbs, "accessgrants": verbs, "accesslocks": verbs, "accessproxies": verbs,
 			"sessions": append([]string{"update", "patch"}, read...), "approvalrequests": read,
 		},
 		"cardea-policy-editor": {
@@ -107,7 +107,7 @@ func TestRights(t *testing.T) {
 			"approvalrequests":        read, "accessgrants": read, "targets": read, "sessions": read,
 		},
 		"cardea-auditor": {
-			"targets": read, "maskingrules": read, "commandrules": read, "recordingstores": read, "accessgrants": read, "accesslocks": read,
+			"targets": read, "maskingrules": read, "commandrules": read, "recordingstores": read, "accessgrants": read, "accesslocks": read, "accessproxies": read,
 			"approvalrequests": read, "sessions": read, "/configmaps": read,
 		},
 	}

@@ -97,6 +97,11 @@ kind: RecordingStore
 metadata: {name: audit, namespace: shop-gate}
 spec: {configMap: {}}
 `
+	AccessProxy = `
+apiVersion: access.cardea.dev/v1alpha1
+kind: AccessProxy
+metadata: {name: default, namespace: shop-gate}
+`
 	Lock = `
 apiVersion: access.cardea.dev/v1alpha1
 kind: AccessLock

@@ -11,7 +11,8 @@ import (
 //
 // RecordingStoreSpec says where recordings go and how much of them is kept.
 type RecordingStoreSpecApplyConfiguration struct {
-	// configMap keeps recordings in immutable ConfigMaps of the gate namespace.
+	// configMap keeps recordings in immutable ConfigMaps of the gate namespace. It is applied
+	// whole: server-side apply would make null of it where its last field is left out.
 	ConfigMap *ConfigMapStoreApplyConfiguration `json:"configMap,omitempty"`
 	// retention is how long a recording is kept after its session ended, for example "720h";
 	// 1h to 87600h.
