@@ -95,6 +95,23 @@ func (s *Spool) writeWhole(path string, content []byte) error {
 	return err
 }
 
+// ReadWhole reads a file that has at most limit bytes.
+func ReadWhole(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", filepath.Base(path), limit)
+	}
+	return b, nil
+}
+
 // WriteWhole replaces the file at path so that a reader, after a crash of the process or
 // the machine too, finds the old content or the new and nothing between. Only this user
 // can read it.

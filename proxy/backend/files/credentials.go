@@ -13,6 +13,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/credentials"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // deliver sees to it that an open grant has its credential in .credentials/GRANT. One that
@@ -55,13 +56,13 @@ func (b *Backend) delivered(dir string, g *v1alpha1.AccessGrant, r *record, now,
 	}
 	m := &credentials.Minted{Verifier: v}
 	for name, into := range map[string]*[]byte{credentials.KeyCert: &m.CertPEM, credentials.KeyKey: &m.KeyPEM} {
-		content, err := readFile(filepath.Join(dir, name), 64<<10)
+		content, err := recording.ReadWhole(filepath.Join(dir, name), 64<<10)
 		if err != nil {
 			return nil
 		}
 		*into = content
 	}
-	password, err := readFile(filepath.Join(dir, credentials.KeyPassword), 4<<10)
+	password, err := recording.ReadWhole(filepath.Join(dir, credentials.KeyPassword), 4<<10)
 	if err != nil {
 		return nil
 	}

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // keptRequests is how many ApprovalRequests are kept; beyond it those that lapsed long ago
@@ -49,7 +50,7 @@ func (q *requests) path(name string) string {
 
 func (q *requests) load(b *Backend) error {
 	q.b, q.asked, q.said = b, map[string]*v1alpha1.ApprovalRequest{}, map[string]string{}
-	content, err := readFile(q.statePath(), maxState)
+	content, err := recording.ReadWhole(q.statePath(), maxState)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -160,7 +161,7 @@ func (q *requests) get(ctx context.Context, name string) (*v1alpha1.ApprovalRequ
 	if asked == nil {
 		return nil, apierrors.NewNotFound(requestResource, name)
 	}
-	content, err := readFile(q.path(name), 1<<20)
+	content, err := recording.ReadWhole(q.path(name), 1<<20)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, apierrors.NewNotFound(requestResource, name)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/backend/files/manifest"
 	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // RootNamespace is the namespace whose rules and locks govern every gate.
@@ -55,7 +56,7 @@ func (b *Backend) sources(ctx context.Context) ([]manifest.Document, error) {
 			return nil, fmt.Errorf("read manifests: more than %d files", maxFiles)
 		}
 		seen[name] = true
-		content, err := readFile(filepath.Join(b.c.Dir, name), manifest.MaxFile)
+		content, err := recording.ReadWhole(filepath.Join(b.c.Dir, name), manifest.MaxFile)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // removed meanwhile
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/backend/files/manifest"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // keptSessions is how many ended Sessions are kept.
@@ -66,7 +67,7 @@ func (s *sessions) write(o *v1alpha1.Session) error {
 }
 
 func (s *sessions) read(path string) (*v1alpha1.Session, error) {
-	content, err := readFile(path, 1<<20)
+	content, err := recording.ReadWhole(path, 1<<20)
 	if err != nil {
 		return nil, err
 	}

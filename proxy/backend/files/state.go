@@ -13,6 +13,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/backend/files/manifest"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 const maxState = 64 << 20
@@ -38,7 +39,7 @@ type state struct {
 
 func loadState(path string) (*state, error) {
 	s := &state{path: path, Objects: map[string]*record{}}
-	b, err := readFile(path, maxState)
+	b, err := recording.ReadWhole(path, maxState)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cardea-dev/cardea/proxy/credentials"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // Lifetimes of certificates. The serving certificate is made anew at every start and
@@ -28,8 +29,8 @@ const (
 // loadAuthority reads the authority of .tls, or makes it.
 func loadAuthority(dir string, now time.Time) (*credentials.Authority, error) {
 	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
-	cert, certErr := readFile(certPath, 64<<10)
-	key, keyErr := readFile(keyPath, 64<<10)
+	cert, certErr := recording.ReadWhole(certPath, 64<<10)
+	key, keyErr := recording.ReadWhole(keyPath, 64<<10)
 	switch {
 	case certErr == nil && keyErr == nil:
 		a, err := credentials.ParseAuthority(cert, key)
@@ -57,7 +58,7 @@ func loadAuthority(dir string, now time.Time) (*credentials.Authority, error) {
 // loadRedactKey reads the key of .tls that keys the hashes in recordings, or makes it.
 func loadRedactKey(dir string) ([]byte, error) {
 	path := filepath.Join(dir, "redact.key")
-	key, err := readFile(path, redactKeySize)
+	key, err := recording.ReadWhole(path, redactKeySize)
 	switch {
 	case err == nil && len(key) == redactKeySize:
 		return key, nil

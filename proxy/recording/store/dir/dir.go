@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -76,9 +75,9 @@ func (s *Store) put(seg recording.Segment) error {
 	}
 	h = append(h, '\n')
 	path := s.path(seg.Session, seg.Index)
-	switch old, err := readBounded(path+".json", maxHeader); {
+	switch old, err := recording.ReadWhole(path+".json", maxHeader); {
 	case err == nil && bytes.Equal(old, h):
-		data, err := readBounded(path+".json.zst", recording.MaxSegmentData)
+		data, err := recording.ReadWhole(path+".json.zst", recording.MaxSegmentData)
 		if err == nil && bytes.Equal(data, seg.Data) {
 			return nil
 		}
@@ -144,7 +143,7 @@ func (s *Store) Get(_ context.Context, session string, ref recording.Ref) (recor
 		return recording.Segment{}, fmt.Errorf("%q is not the name of a session", session)
 	}
 	path := s.path(session, ref.Index)
-	b, err := readBounded(path+".json", maxHeader)
+	b, err := recording.ReadWhole(path+".json", maxHeader)
 	if err != nil {
 		return recording.Segment{}, err
 	}
@@ -155,27 +154,10 @@ func (s *Store) Get(_ context.Context, session string, ref recording.Ref) (recor
 	if h.Format != format {
 		return recording.Segment{}, fmt.Errorf("its format %q is unknown to this program", h.Format)
 	}
-	data, err := readBounded(path+".json.zst", recording.MaxSegmentData)
+	data, err := recording.ReadWhole(path+".json.zst", recording.MaxSegmentData)
 	if err != nil {
 		return recording.Segment{}, err
 	}
 	return recording.Segment{Session: h.Session, Grant: h.Grant, Index: h.Index, Previous: h.Previous, Digest: h.Digest,
 		First: h.First, Last: h.Last, Final: h.Final, Data: data}, nil
-}
-
-// readBounded reads a file that has at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes", filepath.Base(path), limit)
-	}
-	return b, nil
 }
