@@ -231,13 +231,41 @@ func (t *tape) dropFrom(i int, size int64, found *tail) error {
 		return err
 	}
 	c := &t.chunks[i]
+	padding, err := isPadding(*c, size)
+	if err != nil {
+		return err
+	}
 	if err := os.Truncate(c.path, size); err != nil {
 		return err
 	}
-	found.dropped += c.size - size
+	if !padding {
+		found.dropped += c.size - size
+	}
 	t.spool.bytes.Add(size - c.size)
 	c.size = size
 	return nil
+}
+
+// isPadding reports whether a file holds nothing but zeros behind its first size bytes: the
+// rest of a window.
+func isPadding(c chunk, size int64) (bool, error) {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	r := bufio.NewReader(io.NewSectionReader(f, size, c.size-size))
+	for {
+		b, err := r.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			return true, nil
+		case err != nil:
+			return false, err
+		case b != 0:
+			return false, nil
+		}
+	}
 }
 
 // dropChunks removes chunk i and all that follow.
@@ -280,7 +308,7 @@ func (t *tape) reopen(found tail) error {
 			return err
 		}
 	} else {
-		f, err := os.OpenFile(t.chunks[n-1].path, os.O_WRONLY|os.O_APPEND, 0o600)
+		f, err := os.OpenFile(t.chunks[n-1].path, os.O_RDWR|os.O_APPEND, 0o600)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (s *Segment) Sum() string {
 // codec compresses and decompresses segments. Both halves are safe for concurrent use and
 // start no goroutines.
 var codec = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(MaxSegmentContent), zstd.WithLowerEncoderMem(true))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(MaxSegmentContent), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		panic(fmt.Sprintf("recording: zstd encoder options: %v", err))
 	}

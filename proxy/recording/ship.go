@@ -264,6 +264,7 @@ func (t *tape) reclaim() error {
 		}
 	}
 	if t.progress.Done && t.file != nil {
+		_ = t.window.close()
 		_ = t.file.Close()
 		t.file = nil
 	}

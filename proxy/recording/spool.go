@@ -90,6 +90,7 @@ type Spool struct {
 	wake    chan struct{} // holds one token when there may be something to ship
 	bytes   atomic.Int64  // what the recordings take on disk
 	reserve *reserve
+	maps    bool // busy sessions map the end of their files
 
 	mu       sync.Mutex
 	tapes    map[string]*tape
@@ -125,6 +126,7 @@ func NewSpool(c Config) (*Spool, error) {
 	}
 	s := &Spool{c: c, dir: dir, lock: lock, wake: make(chan struct{}, 1), tapes: map[string]*tape{}, freed: make(chan struct{}),
 		reserve: &reserve{path: filepath.Join(dir, "reserve")}}
+	s.maps = canMap(dir)
 	if err := s.reserve.fill(); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open spool: %w", err)

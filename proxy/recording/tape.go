@@ -48,6 +48,7 @@ type tape struct {
 	begun    time.Time // of the first event
 	progress progress
 	file     *os.File // of the last chunk
+	window   window   // its end, while the session is busy
 	chunks   []chunk
 	offset   int64 // end of the last accepted event
 	sequence uint64
@@ -60,7 +61,7 @@ type tape struct {
 	open     int  // connections
 }
 
-// Record implements Recorder: one write to the spool before it returns.
+// Record implements Recorder: the event is in the spool's file when it returns.
 func (t *tape) Record(e *Event) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -171,7 +172,7 @@ func (t *tape) write(line []byte, at time.Time) error {
 		t.spool.bytes.Add(-int64(len(line)))
 		return t.fail(err)
 	}
-	if _, err := t.file.Write(line); err != nil {
+	if err := t.put(line); err != nil {
 		t.spool.bytes.Add(-int64(len(line)))
 		return t.fail(fmt.Errorf("record event: %w", err))
 	}
@@ -253,6 +254,9 @@ func (t *tape) seal() error {
 		return ErrClosed
 	}
 	last := &t.chunks[len(t.chunks)-1]
+	if err := t.window.close(); err != nil {
+		return err
+	}
 	if err := t.file.Truncate(last.size); err != nil {
 		return fmt.Errorf("end recording: %w", err)
 	}
@@ -282,9 +286,14 @@ func (t *tape) rotate(limit int64) error {
 	return t.nextChunk()
 }
 
+// nextChunk goes on in another file. No file but the last may end in anything but a whole
+// event, or what follows would be lost to whoever recovers it.
 func (t *tape) nextChunk() error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	path := t.spool.path(t.started.Session, fmt.Sprintf("%015d", t.offset))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("make spool file: %w", err)
 	}
@@ -324,6 +333,7 @@ func (t *tape) abandon() {
 func (t *tape) abandonLocked() {
 	_ = t.fail(ErrClosed)
 	t.closed = true
+	_ = t.settle() // a reader drops what follows the last event
 	if t.file != nil {
 		_ = t.file.Close()
 		t.file = nil
