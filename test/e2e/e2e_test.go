@@ -23,6 +23,10 @@ var specs = []struct {
 	{"G2 revocation cuts a live session", revocation},
 	{"G2 a lock cuts every live session", lock},
 	{"G10 with the operator down approvals and revocation work", operatorDown},
+	{"G5 a proxy that is killed takes its held command with it", killedWhileHeld},
+	{"G5 with the API server down nothing is forwarded unapproved", serverDown},
+	{"G2 a revocation cuts the sessions of every replica", twoReplicas},
+	{"G5 one approval passes one command when two replicas race", approvedOnce},
 	{"an idle proxy is scaled to zero and comes back", scaleToZero},
 	{"deleting everything leaves nothing behind", leavesNothing},
 }

@@ -74,10 +74,15 @@ func (p place) login(consent string) *corev1.Secret {
 // proxyUp plays the Deployment controller.
 func (p place) proxyUp() {
 	GinkgoHelper()
+	p.replicasUp(1)
+}
+
+func (p place) replicasUp(n int32) {
+	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		d := p.deployment(g)
-		g.Expect(d.Spec.Replicas).To(HaveValue(BeEquivalentTo(1)))
-		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, AvailableReplicas: 1, ReadyReplicas: 1, UpdatedReplicas: 1}
+		g.Expect(d.Spec.Replicas).To(HaveValue(Equal(n)))
+		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: n, AvailableReplicas: n, ReadyReplicas: n, UpdatedReplicas: n}
 		g.Expect(k8s.Status().Update(ctx, d)).To(Succeed())
 	}).Should(Succeed())
 }

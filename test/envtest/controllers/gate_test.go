@@ -26,6 +26,7 @@ func (p place) objects() []client.Object {
 	return []client.Object{
 		&appsv1.Deployment{ObjectMeta: in(p.gate, v1alpha1.ProxyName)},
 		&corev1.Service{ObjectMeta: in(p.gate, v1alpha1.ProxyName)},
+		&corev1.Service{ObjectMeta: in(p.gate, v1alpha1.ProxyPeersName)},
 		&corev1.ServiceAccount{ObjectMeta: in(p.gate, v1alpha1.ProxyName)},
 		&rbacv1.Role{ObjectMeta: in(p.gate, v1alpha1.ProxyName)},
 		&rbacv1.RoleBinding{ObjectMeta: in(p.gate, v1alpha1.ProxyName)},
