@@ -98,6 +98,15 @@ func (s *Session) Refuse(c *policy.Command, r *policy.Refusal) error {
 	return s.refuse(s.describe(s.c.Commands.Add(1), c), r)
 }
 
+// Deny records a command that d denies, before it is to go anywhere, and returns the
+// refusal, or the error that must end the session. A decision that denies nothing is one
+// that says not why.
+func (s *Session) Deny(c *policy.Command, d policy.Decision) error {
+	rec := s.describe(s.c.Commands.Add(1), c)
+	rec.Audit = ruleNames(d.Audit)
+	return s.refuse(rec, refusalOf(d))
+}
+
 // Respond records a part of the response to the permitted command. A nil error lets the
 // part go to the client; any other ends the session.
 func (s *Session) Respond(p Permit, r *recording.Response) error {

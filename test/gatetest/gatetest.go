@@ -57,6 +57,7 @@ type Options struct {
 	Masked   []string // columns as a MaskingRule names them; none makes no rule
 	Function string   // of the masks, as YAML; partial with the last four shown if empty
 	Disabled []string // baseline rules that are off
+	More     []string // documents in namespace gate, or cardea-system
 }
 
 // Gate is a running proxy with one grant to all databases.
@@ -198,6 +199,7 @@ func manifests(t testing.TB, o Options) string {
 		}
 		docs = append(docs, fmt.Sprintf("apiVersion: access.cardea.dev/v1alpha1\nkind: MaskingRule\nmetadata: {name: masks, namespace: gate}\nspec:\n  targetSelector: {}\n  columns: [{names: [%s], function: %s}]", strings.Join(names, ", "), f))
 	}
+	docs = append(docs, o.More...)
 	return strings.Join(docs, "\n---\n") + "\n"
 }
 

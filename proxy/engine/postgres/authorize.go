@@ -19,7 +19,7 @@ var errCanceled = &failure{state: stateCanceled, message: "canceling statement d
 // established of role and search_path; nil asks the target if a rule needs it. k is
 // renewed when a held command is released.
 func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, meaning map[string]string) (session.Permit, error) {
-	cmd.InTransaction = r.check(func() bool { return r.status != idle || r.executes > 0 || r.running() })
+	cmd.InTransaction = r.inTransaction()
 	cmd.Context = r.base
 	d := k.admission.Rules.Decide(cmd)
 	if d.Action == policy.RequireApproval {
@@ -62,6 +62,12 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 			Message: "the policy changed while the command was decided on", Hint: "send it again"})
 	}
 	return permit, nil
+}
+
+// inTransaction reports whether the next command stands in a transaction: one that is open,
+// or that of the commands before it in the pipeline.
+func (r *relay) inTransaction() bool {
+	return r.check(func() bool { return r.status != idle || r.executes > 0 || r.running() })
 }
 
 // newWait makes the context of held commands anew.

@@ -68,7 +68,7 @@ func (r *relay) admitParse(name string, k *known) error {
 // needs approval may be prepared; what gives it its meaning is asked for while no lock of
 // it is held.
 func (r *relay) screen(ctx context.Context, st *statement) error {
-	cmd := &policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base}
+	cmd := &policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base, InTransaction: r.inTransaction()}
 	d := st.known.admission.Rules.Decide(cmd)
 	switch d.Action {
 	case policy.Allow:
@@ -85,11 +85,7 @@ func (r *relay) screen(ctx context.Context, st *statement) error {
 		st.meaningEpoch = r.epoch
 		return nil
 	default:
-		refusal := d.Refusal
-		if refusal == nil {
-			refusal = &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "the command is denied", Hint: "ask an administrator"}
-		}
-		return r.s.Refuse(cmd, refusal)
+		return r.s.Deny(cmd, d)
 	}
 }
 

@@ -27,6 +27,8 @@ type classifier struct {
 	executes, prepares []string
 	// written are the relations whose rows or definition the statement around changes.
 	written map[*pgquery.RangeVar]bool
+	// ctes are the names of WITH queries in whose scope the statement is; they hide relations.
+	ctes []string
 	// pinned are the names of settings that calls of set_config take from a column.
 	pinned map[*pgquery.FuncCall]*pgquery.String
 }
@@ -73,7 +75,7 @@ func (c *classifier) visit(m any) {
 	if c.depth++; c.depth > maxDepth {
 		c.unknown("the statement nests too deeply")
 	}
-	defer func(statement int) { c.depth--; c.statement = statement }(c.statement)
+	defer func(statement, ctes int) { c.depth--; c.statement, c.ctes = statement, c.ctes[:ctes] }(c.statement, len(c.ctes))
 	message, ok := m.(proto.Message)
 	if !ok {
 		c.unknown("the statement holds a construct that is not known")
@@ -91,7 +93,8 @@ func (c *classifier) visit(m any) {
 		c.statement = len(c.facts.Nodes) - 1
 	}
 	c.note(m)
-	if !children(m, c.visit) {
+	c.with(m)
+	if !children(m, c.visitInScope) {
 		c.unknown("the statement holds a construct that is not known: " + name)
 	}
 }
@@ -113,6 +116,51 @@ func (c *classifier) special(m any) bool {
 		return false
 	}
 	return true
+}
+
+// with visits the WITH queries of a statement and leaves their names in scope. In a
+// recursive list each is in the scope of all, else of those behind it: its own name means
+// a relation inside it.
+func (c *classifier) with(m any) {
+	s, ok := m.(interface{ GetWithClause() *pgquery.WithClause })
+	if !ok || s.GetWithClause() == nil {
+		return
+	}
+	w := s.GetWithClause()
+	scope := len(c.ctes)
+	for _, n := range w.Ctes {
+		if w.Recursive {
+			c.ctes = append(c.ctes, n.GetCommonTableExpr().GetCtename())
+		}
+	}
+	for _, n := range w.Ctes {
+		c.visit(unwrap(n))
+		if !w.Recursive {
+			c.ctes = append(c.ctes, n.GetCommonTableExpr().GetCtename())
+		}
+	}
+	if len(c.ctes)-scope != len(w.Ctes) {
+		c.unknown("the statement's WITH clause is not known")
+	}
+}
+
+// visitInScope visits a part of a statement whose WITH queries were visited already. What
+// FOR UPDATE OF names stands in FROM.
+func (c *classifier) visitInScope(m any) {
+	switch m := m.(type) {
+	case *pgquery.WithClause:
+	case *pgquery.LockingClause:
+		if len(m.LockedRels) == 0 {
+			c.visit(m)
+		}
+	default:
+		c.visit(m)
+	}
+}
+
+// isQuery reports whether a relation is a WITH query. What a statement writes to never is.
+func (c *classifier) isQuery(r *pgquery.RangeVar) bool {
+	return r.Schemaname == "" && r.Catalogname == "" && !c.written[r] && slices.Contains(c.ctes, r.Relname)
 }
 
 // raise puts the statement around into a group that needs at least as much as g.
@@ -137,7 +185,7 @@ func (c *classifier) feature(f string) {
 
 func (c *classifier) relation(r *pgquery.RangeVar) {
 	out := sql.Relation{Schema: r.Schemaname, Name: r.Relname, Write: c.written[r]}
-	if out.Name == "" {
+	if out.Name == "" || c.isQuery(r) {
 		return
 	}
 	if out.Write && isCatalog(out.Schema, out.Name) {
