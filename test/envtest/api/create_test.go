@@ -82,7 +82,7 @@ func TestTarget(t *testing.T) {
 	try(t, apiserver.Target, cases{
 		"as it is":               {"", ""},
 		"no protocol":            {`{spec: {postgres: null}}`, "exactly one of postgres must be set"},
-		"no login":               {`{spec: {postgres: {login: null}}}`, "exactly one of login must be set"},
+		"no login":               {`{spec: {postgres: {login: null}}}`, "exactly one of login and ephemeralRole must be set"},
 		"no host":                {`{spec: {postgres: {host: null}}}`, "spec.postgres.host: Required value"},
 		"empty host":             {`{spec: {postgres: {host: ""}}}`, "spec.postgres.host"},
 		"an address":             {`{spec: {postgres: {host: "fd00::1"}}}`, ""},
@@ -119,7 +119,7 @@ func TestMaskingRule(t *testing.T) {
 	names := func(n string) string {
 		return `{spec: {columns: [{names: ` + n + `, function: {redact: {}}}]}}`
 	}
-	const union = "exactly one of redact, partial, email, fixed and null must be set"
+	const union = "exactly one of redact, partial, hash, email, fixed, date, number and null must be set"
 	try(t, apiserver.MaskingRule, cases{
 		"as it is":               {"", ""},
 		"no selector":            {`{spec: {targetSelector: null}}`, "spec.targetSelector: Required value"},
@@ -129,7 +129,7 @@ func TestMaskingRule(t *testing.T) {
 		"Exists with values":     {`{spec: {targetSelector: {matchExpressions: [{key: tier, operator: Exists, values: [p]}]}}}`, "or Exists or DoesNotExist without"},
 		"good expressions":       {`{spec: {targetSelector: {matchExpressions: [{key: tier, operator: In, values: [p]}, {key: x, operator: DoesNotExist}]}}}`, ""},
 		"no columns":             {`{spec: {columns: []}}`, "spec.columns"},
-		"columns not said":       {`{spec: {columns: null}}`, "spec.columns: Required value"},
+		"columns not said":       {`{spec: {columns: null}}`, "at least one of columns and detectors must be set"},
 		"too many columns":       {`{spec: {columns: ` + list(65, `{names: [a.b.c%d], function: {redact: {}}}`) + `}}`, "spec.columns: Too many"},
 		"most columns":           {`{spec: {columns: ` + list(64, `{names: [a.b.c%d], function: {redact: {}}}`) + `}}`, ""},
 		"no names":               {names(`[]`), "spec.columns[0].names"},
@@ -155,7 +155,8 @@ func TestMaskingRule(t *testing.T) {
 		"partial keeps much":     {function(`{partial: {keepLast: 17}}`), "partial.keepLast"},
 		"partial keeps negative": {function(`{partial: {keepFirst: -1, keepLast: 4}}`), "partial.keepFirst"},
 		"predicates":             {`{spec: {predicates: Deny}}`, ""},
-		"other predicates":       {`{spec: {predicates: Equality}}`, `supported values: "Deny"`},
+		"predicates":             {`{spec: {predicates: Equality}}`, ""},
+		"other predicates":       {`{spec: {predicates: Maybe}}`, `supported values: "Deny", "Equality"`},
 		"exempt":                 {`{spec: {exempt: [{kind: Group, name: fraud-team}]}}`, ""},
 		"exempt in a namespace":  {`{spec: {exempt: [{kind: Group, name: fraud-team, namespace: x}]}}`, "namespace is required for a ServiceAccount and not allowed otherwise"},
 		"too many exempt":        {`{spec: {exempt: ` + list(33, "{kind: User, name: u%d}") + `}}`, "spec.exempt: Too many"},
@@ -174,7 +175,7 @@ func TestCommandRule(t *testing.T) {
 		"match not said":        {`{spec: {match: null}}`, "spec.match: Required value"},
 		"too many matches":      {`{spec: {match: ` + list(33, "{sql: {functions: [f%d]}}") + `}}`, "spec.match: Too many"},
 		"an empty match":        {`{spec: {match: [{}]}}`, "exactly one of sql must be set"},
-		"sql without condition": {sql(`{}`), "at least one of statements, groups, writes, relations and functions must be set"},
+		"sql without condition": {sql(`{}`), "at least one of statements, groups, writes, relations, functions and expression must be set"},
 		"objects alone":         {sql(`{objects: [Database]}`), "at least one of statements, groups"},
 		"objects with writes":   {sql(`{objects: [Database], writes: Any}`), "objects only narrows statements or groups"},
 		"objects":               {sql(`{statements: [Drop], objects: [Database]}`), ""},

@@ -35,7 +35,7 @@ func TestSamples(t *testing.T) {
 
 // TestSamplesDecode decodes every sample strictly, and compiles the rules.
 func TestSamplesDecode(t *testing.T) {
-	files, err := filepath.Glob(apiserver.Root("config", "samples", "postgres", "*.yaml"))
+	files, err := filepath.Glob(apiserver.Root("config", "samples", "*", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
@@ -52,7 +52,7 @@ func TestSamplesDecode(t *testing.T) {
 			compiles(t, o)
 		}
 	}
-	for _, kind := range []string{"Namespace", "ServiceAccount", "Secret", "Target", "MaskingRule", "CommandRule", "RecordingStore", "AccessGrant", "RoleBinding"} {
+	for _, kind := range []string{"Namespace", "ServiceAccount", "Secret", "Target", "MaskingRule", "CommandRule", "RecordingStore", "AccessGrant", "AccessProxy", "RoleBinding"} {
 		if seen[kind] == 0 {
 			t.Errorf("the samples have no %s", kind)
 		}
