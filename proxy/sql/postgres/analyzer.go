@@ -40,6 +40,8 @@ type Input struct {
 type Analyzer struct {
 	parser *parser.Parser
 	cache  *cache
+	// templates are of texts that need no catalog.
+	templates templates
 	// texts bounds the bytes of all texts being analysed at one time: trees are many times
 	// as large as their texts.
 	texts *semaphore.Weighted
@@ -51,7 +53,7 @@ const maxTexts = 4 * parser.MaxText
 // NewAnalyzer returns an analyser that reads with p and remembers about the given number
 // of texts that need no catalog; zero remembers none. The caller closes p.
 func NewAnalyzer(p *parser.Parser, remember int) *Analyzer {
-	return &Analyzer{parser: p, cache: newCache(remember), texts: semaphore.NewWeighted(maxTexts)}
+	return &Analyzer{parser: p, cache: newCache(remember), templates: templates{most: remember}, texts: semaphore.NewWeighted(maxTexts)}
 }
 
 // Analyze returns what is known of a text. The facts are shared and must not be changed.
@@ -61,6 +63,9 @@ func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 	masked := in.Columns != nil && !in.Columns.Empty()
 	if !masked {
 		if f := a.cache.get(in.Text); f != nil {
+			return f, nil
+		}
+		if f := a.templates.get(in.Text); f != nil {
 			return f, nil
 		}
 	}
@@ -83,7 +88,7 @@ func (a *Analyzer) examine(ctx context.Context, in Input, masked bool) (*sql.Fac
 		return nil, err
 	}
 	if !masked {
-		if c.facts.Known && len(c.executes) == 0 {
+		if c.facts.Known && len(c.executes) == 0 && !a.templates.put(in.Text, tree, facts) {
 			a.cache.put(in.Text, facts)
 		}
 		return facts, nil
@@ -97,7 +102,7 @@ func (a *Analyzer) examine(ctx context.Context, in Input, masked bool) (*sql.Fac
 		return a.examine(ctx, in, masked)
 	}
 	if in.Catalog != nil && len(c.executes) == 0 && !hasFetch(facts) {
-		in.Catalog.remember(&in, facts)
+		in.Catalog.remember(&in, tree, facts)
 	}
 	return facts, nil
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -31,6 +33,7 @@ type Question struct {
 type Catalog struct {
 	q        Querier
 	known    map[string]*sql.Facts
+	texts    templates          // of texts that differ in constants from those in known
 	answers  map[string]*answer // to questions of earlier analyses
 	version  string             // of the policy under which they are known
 	state    string             // the last answer to stateQuery
@@ -40,7 +43,7 @@ type Catalog struct {
 
 // NewCatalog returns the catalog that a session's own backend sees.
 func NewCatalog(q Querier) *Catalog {
-	return &Catalog{q: q, calm: true, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
+	return &Catalog{q: q, calm: true, texts: templates{most: maxTextsKnown}, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
 }
 
 const (
@@ -56,6 +59,7 @@ const (
 func (c *Catalog) Forget() {
 	if c != nil {
 		clear(c.known)
+		c.texts.forget()
 		clear(c.answers)
 	}
 }
@@ -73,7 +77,7 @@ func (c *Catalog) Calm() bool { return c.calm }
 
 // remember keeps what is known of an admitted text. A refusal is not kept: nothing would
 // verify it again.
-func (c *Catalog) remember(in *Input, f *sql.Facts) {
+func (c *Catalog) remember(in *Input, tree *pgquery.ParseResult, f *sql.Facts) {
 	if in.Version == "" || len(in.Text) > maxTextKnown || !f.Known || f.MaskViolation != "" {
 		return
 	}
@@ -81,7 +85,9 @@ func (c *Catalog) remember(in *Input, f *sql.Facts) {
 		c.Forget()
 		c.version = in.Version
 	}
-	c.known[string(in.Text)] = f
+	if !c.texts.put(in.Text, tree, f) {
+		c.known[string(in.Text)] = f
+	}
 }
 
 // Remembered returns what an earlier analysis in the same session, under the same policy,
@@ -90,7 +96,10 @@ func Remembered(in Input) *sql.Facts {
 	if in.Catalog == nil || in.Version == "" || in.Catalog.version != in.Version {
 		return nil
 	}
-	return in.Catalog.known[string(in.Text)]
+	if f := in.Catalog.known[string(in.Text)]; f != nil {
+		return f
+	}
+	return in.Catalog.texts.get(in.Text)
 }
 
 // observe takes an answer to stateQuery and returns it in one string; empty if nothing can
