@@ -21,6 +21,9 @@ type Question struct {
 	Context       map[string]string
 	Digest        string
 	InTransaction bool
+	// EstimatedRows is shown to approvers where it is known. It is no part of the question:
+	// it may be another one when the same command is sent again.
+	EstimatedRows *int64
 	// Pending is called once, before the client is made to wait, with the request's name and
 	// when it lapses. An error from it (the client is gone) withdraws the request.
 	Pending func(request string, expires time.Time) error

@@ -51,8 +51,9 @@ func (h *Holder) reject(ctx context.Context, q *Question) (Answer, error) {
 	return Answer{}, pending(q, r)
 }
 
-// same returns the usable requests that ask the same question: approved ones first, then
-// denied ones, then those that await decisions.
+// same returns the usable requests that ask the same question: denied ones first, for two
+// replicas may have asked at the same time and one denial decides, then approved ones, then
+// those that await decisions.
 func (h *Holder) same(q *Question, g *openGrant, known []*v1alpha1.ApprovalRequest, spec *v1alpha1.ApprovalRequestSpec) []*v1alpha1.ApprovalRequest {
 	now := h.clock.Now()
 	latest := now.Add(q.Decision.Terms.Timeout.Duration + time.Second)
@@ -70,9 +71,9 @@ func (h *Holder) same(q *Question, g *openGrant, known []*v1alpha1.ApprovalReque
 
 func rank(r *v1alpha1.ApprovalRequest) int {
 	switch v := tally(r); {
-	case v.approved:
-		return 0
 	case v.denied:
+		return 0
+	case v.approved:
 		return 1
 	}
 	return 2

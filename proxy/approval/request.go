@@ -59,7 +59,7 @@ func newSpec(q *Question, session string, now time.Time) (v1alpha1.ApprovalReque
 		Reason:       firstCharacters(a.Grant.Spec.Reason, maxReason),
 		Session:      session,
 		Rule:         q.Decision.Rule,
-		Command:      v1alpha1.ApprovalCommand{Engine: q.Engine, Text: q.Text, Parameters: q.Parameters, Digest: q.Digest, Context: context},
+		Command:      v1alpha1.ApprovalCommand{Engine: q.Engine, Text: q.Text, Parameters: q.Parameters, Digest: q.Digest, Context: context, EstimatedRows: estimated(q)},
 		Required:     t.Required,
 		Approvers:    t.Approvers,
 		ExpiresAt:    metav1.NewTime(expires.Truncate(time.Second)),
@@ -110,11 +110,22 @@ func isPlain(s string) bool {
 	return true
 }
 
+// estimated returns how many rows a command is expected to be about, as the API has it.
+func estimated(q *Question) *int64 {
+	if q.EstimatedRows == nil || *q.EstimatedRows < 0 {
+		return nil
+	}
+	n := *q.EstimatedRows
+	return &n
+}
+
 // sameQuestion reports whether a stored request asks what want asks: everything but when
-// it lapses, and the generation of the grant, of which the API lets only the end shrink.
+// it lapses, how many rows were expected, and the generation of the grant, of which the
+// API lets only the end shrink.
 func sameQuestion(stored, want *v1alpha1.ApprovalRequestSpec) bool {
 	w := *want
 	w.ExpiresAt, w.GrantRef.Generation = stored.ExpiresAt, stored.GrantRef.Generation
+	w.Command.EstimatedRows = stored.Command.EstimatedRows
 	return equality.Semantic.DeepEqual(*stored, w)
 }
 

@@ -50,6 +50,9 @@ type Command struct {
 	SQL *sql.Facts
 	// InTransaction says that the client has an open transaction.
 	InTransaction bool
+	// EstimatedRows is how many rows the target expects the command to change or return; nil
+	// if that is not known. It is for approvers alone: a client could learn from it.
+	EstimatedRows *int64
 	// Context is what gives the command its meaning: database, role, searchPath.
 	Context map[string]string
 }

@@ -33,7 +33,7 @@ func (s *Session) hold(ctx context.Context, a *policy.Admission, c *policy.Comma
 	}
 	return s.c.Approvals.Await(ctx, approval.Question{
 		Admission: a, Session: s.c.Name, Decision: d, Engine: c.Engine, Text: rec.Text, Parameters: rec.Parameters,
-		Context: c.Context, Digest: s.digest(c), InTransaction: c.InTransaction,
+		Context: c.Context, Digest: s.digest(c), EstimatedRows: c.EstimatedRows, InTransaction: c.InTransaction,
 		Pending: func(request string, expires time.Time) error {
 			held := &recording.Held{ID: rec.ID, Text: rec.Text, Rule: policy.RuleName(d.Rule), Request: request}
 			if err := s.record(&recording.Event{Kind: recording.KindHeld, Held: held}); err != nil {

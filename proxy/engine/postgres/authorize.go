@@ -28,6 +28,9 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 			if meaning, err = r.ask(ctx); err != nil {
 				return session.Permit{}, r.refused(cmd.Text, k, err)
 			}
+			if cmd.EstimatedRows == nil && len(cmd.Parameters) == 0 {
+				cmd.EstimatedRows = r.estimate(ctx, cmd.Text, k.facts, nil, nil)
+			}
 		}
 		cmd.Context = meaning
 	}

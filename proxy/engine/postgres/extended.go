@@ -39,7 +39,7 @@ func (r *relay) parse(ctx context.Context, m []byte) error {
 	for i := 0; i < len(p.types); i += 4 {
 		st.types = append(st.types, binary.BigEndian.Uint32(p.types[i:]))
 	}
-	if err := r.screen(ctx, st); err != nil {
+	if err := r.screen(ctx, st, nil); err != nil {
 		return r.refuse(err, false)
 	}
 	r.sqlNames.note(st.text, k.facts)
@@ -66,8 +66,8 @@ func (r *relay) admitParse(name string, k *known) error {
 
 // screen refuses a statement that the policy denies, before the target sees it. One that
 // needs approval may be prepared; what gives it its meaning is asked for while no lock of
-// it is held.
-func (r *relay) screen(ctx context.Context, st *statement) error {
+// it is held, as are the rows that it is about. b holds its parameters, if they are known.
+func (r *relay) screen(ctx context.Context, st *statement, b *bindMessage) error {
 	cmd := &policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base, InTransaction: r.inTransaction()}
 	d := st.known.admission.Rules.Decide(cmd)
 	switch d.Action {
@@ -82,6 +82,7 @@ func (r *relay) screen(ctx context.Context, st *statement) error {
 		if st.meaning, err = r.ask(ctx); err != nil {
 			return r.refused(st.text, st.known, err)
 		}
+		st.estimated = r.estimate(ctx, st.text, st.known.facts, r.types(st), b)
 		st.meaningEpoch = r.epoch
 		return nil
 	default:
@@ -100,7 +101,7 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	if err != nil {
 		return r.refuse(err, false)
 	}
-	if err := r.renew(ctx, st); err != nil {
+	if err := r.renew(ctx, st, &b); err != nil {
 		return r.refuse(err, false)
 	}
 	if name != "" && r.sqlNames.cursors {
@@ -111,7 +112,8 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many portals"}, false)
 	}
 	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch,
-		bind: m, bindAt: r.in.reads}
+		bind: m, bindAt: r.in.reads, estimated: st.estimated}
+	st.estimated = nil // it is of these parameters
 	r.portals[name] = p
 	r.pipeline++
 	r.binds++
@@ -123,7 +125,7 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 // what the target made of it is not what is known. The target resolves the names of a
 // text when it parses it and not again with every change of what they mean, so that a
 // later analysis holds only for a later Parse, unless it was told the same.
-func (r *relay) renew(ctx context.Context, st *statement) error {
+func (r *relay) renew(ctx context.Context, st *statement, b *bindMessage) error {
 	stale := st.known.stale(r.s.Admission())
 	if !st.outdated && !stale && (st.meaning == nil || st.meaningEpoch == r.epoch) {
 		return nil
@@ -137,7 +139,7 @@ func (r *relay) renew(ctx context.Context, st *statement) error {
 		st.outdated = st.outdated || k.masked && !pgsql.SameDefinitions(before.facts, k.facts)
 		st.known = k
 	}
-	if err := r.screen(ctx, st); err != nil {
+	if err := r.screen(ctx, st, b); err != nil {
 		return err
 	}
 	if !st.outdated {

@@ -108,6 +108,7 @@ type statement struct {
 	// meaning was asked for while the policy wanted approval, in the pipeline meaningEpoch.
 	meaning      map[string]string
 	meaningEpoch uint64
+	estimated    *int64 // rows, of the next Bind
 }
 
 // outcome is what became of a Parse or Bind.
@@ -123,6 +124,7 @@ const (
 type portal struct {
 	statement  *statement
 	parameters []policy.Parameter
+	estimated  *int64 // rows
 	results    []byte // format codes
 	known      *known
 	plan       *rowPlan
