@@ -96,3 +96,38 @@ func TestRefusalsDoc(t *testing.T) {
 		t.Error("no codes were found")
 	}
 }
+
+// TestRulesDoc holds docs/rules.md to what expressions can look at.
+func TestRulesDoc(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for of, all := range fields {
+		for name, f := range all {
+			_, short, _ := strings.Cut(of, ".")
+			of := f.of.String()
+			of = strings.NewReplacer("list(cardea.", "list of ", "list(", "list of ", "map(string, string)", "map of string", "cardea.", "", ")", "").Replace(of)
+			row := fmt.Sprintf("| `%s.%s` | %s | ", strings.ToLower(short), name, of)
+			if strings.Count(string(doc), row) != 1 {
+				t.Errorf("docs/rules.md has no row, or more than one: %s", row)
+			}
+			rows++
+		}
+	}
+	if got := strings.Count(string(doc), "\n| `statement.") + strings.Count(string(doc), "\n| `session.") + strings.Count(string(doc), "\n| `node.") + strings.Count(string(doc), "\n| `relation.") +
+		strings.Count(string(doc), "\n| `function.") + strings.Count(string(doc), "\n| `subject.") + strings.Count(string(doc), "\n| `target."); got != rows {
+		t.Errorf("docs/rules.md has %d rows for %d fields", got, rows)
+	}
+	_, examples, _ := strings.Cut(string(doc), "## Expressions")
+	for line := range strings.Lines(examples) {
+		expression, _, _ := strings.Cut(strings.TrimSpace(line), "  #")
+		if !strings.HasPrefix(line, "    ") || strings.HasPrefix(expression, "#") {
+			continue
+		}
+		if _, err := compileExpression(expression); err != nil {
+			t.Errorf("%s: %v", expression, err)
+		}
+	}
+}
