@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -76,6 +77,7 @@ func TestStartupPacketsInPieces(t *testing.T) {
 
 func FuzzStartup(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x17\x00\x03\x00\x00user\x00agent\x00\x00\x00"))
+	f.Add(append([]byte("\x00\x00\x01\x9f\x00\x03\x00\x00user\x00a\x00x\x00y\x00options\x00"), strings.Repeat("-ca=b ", maxParameters)+"\x00\x00"...))
 	f.Add([]byte("\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x00\x01\x00\x00\x00\x02"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		code, body, err := readPacket(bytes.NewReader(in))

@@ -114,7 +114,7 @@ func parseStartup(code uint32, body []byte) (*startup, error) {
 	if s.database == "" {
 		s.database = s.user
 	}
-	if s.user == "" || len(s.user) > maxName || len(s.database) > maxName {
+	if s.user == "" || len(s.user) > maxName || len(s.database) > maxName || len(s.parameters) > maxParameters {
 		return nil, errStartup
 	}
 	return s, nil

@@ -62,6 +62,8 @@ func cancelRequest(t testing.TB, pid uint32, secret []byte) []byte {
 
 func TestCancelAcrossReplicas(t *testing.T) {
 	server := pgtest.Start(t)
+	t.Run("a silent replica", func(t *testing.T) { silentReplica(t, server) })
+	t.Run("a long key", func(t *testing.T) { longKey(t, server) })
 	server.Exec(t, "postgres", "create table orders(id int)")
 	first, second, passed := replicas(t, server, rule("held", v1alpha1.ActionRequireApproval, v1alpha1.PendingWait, v1alpha1.SQLMatch{Statements: []v1alpha1.SQLStatement{"Delete"}}))
 	c := first.grant("agent", v1alpha1.AccessReadWrite)
@@ -148,8 +150,7 @@ func asPeer(t testing.TB, g *gate, b []byte) []byte {
 
 // Many requests to cancel, all with keys of a replica that does not answer, wait for no
 // longer than their sign-in, and keep nobody else out.
-func TestCancelToASilentReplica(t *testing.T) {
-	server := pgtest.Start(t)
+func silentReplica(t *testing.T, server *pgtest.Server) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -195,16 +196,15 @@ func TestCancelToASilentReplica(t *testing.T) {
 }
 
 // A key of protocol 3.2 is longer, and cancels as well.
-func TestCancelLongKey(t *testing.T) {
-	server := pgtest.Start(t)
+func longKey(t *testing.T, server *pgtest.Server) {
 	first, second, _ := replicas(t, server)
 	c := first.grant("agent", v1alpha1.AccessReadOnly)
 	fe := frontend(t, first, c, "postgres", "&max_protocol_version=3.2")
 	if len(fe.h.SecretKey) != 32 || binary.BigEndian.Uint32(fe.h.SecretKey) == 0 {
 		t.Fatalf("a secret of %d bytes", len(fe.h.SecretKey))
 	}
-	fe.send(query("select pg_sleep(100)"))
-	eventually(t, "the statement runs", func() bool { return strings.Contains(server.Log(t), "pg_sleep(100)") })
+	fe.send(query("select pg_sleep(101)"))
+	eventually(t, "the statement runs", func() bool { return strings.Contains(server.Log(t), "pg_sleep(101)") })
 	secure(t, second, "", cancelRequest(t, fe.h.PID, fe.h.SecretKey))
 	if got := fe.untilReady(); !strings.Contains(got, "ERROR(57014") {
 		t.Errorf("got %s", got)

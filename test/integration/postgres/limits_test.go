@@ -64,9 +64,14 @@ func (r *raw) answer(clk *clocktesting.FakeClock, end string) string {
 	}
 }
 
-func TestIdleTimeout(t *testing.T) {
+func TestLimits(t *testing.T) {
 	server := pgtest.Start(t)
-	server.Exec(t, "postgres", "create table orders(id int)")
+	server.Exec(t, "postgres", "create table orders(id int); create table t(id int)")
+	t.Run("idleTimeout", func(t *testing.T) { idleTimeout(t, server) })
+	t.Run("statementTimeout", func(t *testing.T) { statementTimeout(t, server) })
+}
+
+func idleTimeout(t *testing.T, server *pgtest.Server) {
 	g, clk := limited(t, server, rule("held", v1alpha1.ActionRequireApproval, v1alpha1.PendingWait, v1alpha1.SQLMatch{Statements: []v1alpha1.SQLStatement{"Delete"}}))
 	c := g.grant("agent", v1alpha1.AccessReadWrite)
 	for name, silent := range map[string][]pgproto3.FrontendMessage{
@@ -114,9 +119,7 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-func TestStatementTimeout(t *testing.T) {
-	server := pgtest.Start(t)
-	server.Exec(t, "postgres", "create table t(id int)")
+func statementTimeout(t *testing.T, server *pgtest.Server) {
 	for kind, options := range map[string][]option{"": nil, " with masks": {masking(v1alpha1.MaskFunction{Redact: &v1alpha1.RedactFunction{}}, "public.t.id")}} {
 		g, clk := limited(t, server, options...)
 		c := g.grant("agent", v1alpha1.AccessReadWrite)
@@ -133,7 +136,12 @@ func TestStatementTimeout(t *testing.T) {
 			t.Run(name+kind, func(t *testing.T) {
 				fe := frontend(t, g, c, "postgres")
 				fe.send(send...)
-				if got := fe.answer(clk, "Ready"); !strings.Contains(got, late) {
+				eventually(t, "the statement runs", func() bool {
+					return len(server.Query(t, "postgres", "select 1 from pg_stat_activity where wait_event = 'PgSleep'")) == 1
+				})
+				// Not so long that the session ends because the target is slow to cancel it.
+				pass(t, clk, 66*time.Second)
+				if got := fe.until("Ready"); !strings.Contains(got, late) {
 					t.Errorf("got %s", got)
 				}
 				fe.send(query("select 'next'"))
@@ -171,7 +179,7 @@ func TestStatementTimeout(t *testing.T) {
 		fe := frontend(t, g, c, "postgres")
 		fe.send(query("copy t from stdin"))
 		fe.until("CopyInResponse")
-		pass(t, clk, 65*time.Second)
+		pass(t, clk, 66*time.Second)
 		got, stop, sent := make(chan string, 1), make(chan struct{}), make(chan struct{})
 		go func() { got <- fe.untilReady() }()
 		go func() {
@@ -199,6 +207,10 @@ func TestStatementTimeout(t *testing.T) {
 		limit(g, 0, time.Minute)
 		fe := frontend(t, g, c, "postgres")
 		fe.send(query("select repeat('x', 1000) from generate_series(1, 1000000)"))
+		// The result stays where it is made.
+		eventually(t, "the target is stalled", func() bool {
+			return len(server.Query(t, "postgres", "select 1 from pg_stat_activity where wait_event = 'ClientWrite'")) == 1
+		})
 		eventually(t, "the session ends", func() bool {
 			clk.Step(time.Second)
 			return len(g.ended) > 0

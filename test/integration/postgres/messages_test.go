@@ -27,8 +27,15 @@ func (g *gate) said() []recording.Message {
 	return all
 }
 
-func TestNotifications(t *testing.T) {
+// What goes by that is neither a command nor its answer.
+func TestAsides(t *testing.T) {
 	server := pgtest.Start(t)
+	t.Run("notifications", func(t *testing.T) { notifications(t, server) })
+	t.Run("notices are recorded", func(t *testing.T) { noticesAreRecorded(t, server) })
+	t.Run("G6 copied data are recorded", func(t *testing.T) { copiedDataAreRecorded(t, server) })
+}
+
+func notifications(t *testing.T, server *pgtest.Server) {
 	g := start(t, server)
 	c := g.grant("agent", v1alpha1.AccessReadWrite)
 	ctx := context.Background()
@@ -89,8 +96,7 @@ func TestNotifications(t *testing.T) {
 	})
 }
 
-func TestNoticesAreRecorded(t *testing.T) {
-	server := pgtest.Start(t)
+func noticesAreRecorded(t *testing.T, server *pgtest.Server) {
 	server.Exec(t, "postgres", `create function shout(n int) returns int language plpgsql as
 		$$ begin for i in 1..n loop raise notice 'word % %', i, repeat('x', case when i = 2 then 2000 else 0 end); end loop; return n; end $$`)
 	g := start(t, server, func(g *gate, _ *engpg.Config) {
@@ -127,8 +133,7 @@ func TestNoticesAreRecorded(t *testing.T) {
 	})
 }
 
-func TestG6CopiedDataAreRecorded(t *testing.T) {
-	server := pgtest.Start(t)
+func copiedDataAreRecorded(t *testing.T, server *pgtest.Server) {
 	server.Exec(t, "postgres", "create table t(id int, note text); create table p(id int, email text)")
 	type input struct {
 		data      string
