@@ -107,3 +107,52 @@ func TestG5RevokedWhileHeld(t *testing.T) {
 		t.Errorf("%s orders are left", n)
 	}
 }
+
+// G5: a command that was held when the proxy was killed is not forwarded by the next one,
+// whatever is decided about it then.
+func TestG5ProxyKilledWhileHeld(t *testing.T) {
+	g := newGate(t, database(t)).start()
+	psql := g.open(g.uri())
+	request := g.hold(psql)
+	g.signal(syscall.SIGKILL)
+	g.approve(request, "dana", "dba")
+	g.output.reset()
+	g.start()
+	again := g.open(g.uri())
+	again.send("delete from orders;")
+	again.expect("holds the command until ApprovalRequest")
+	if n := orders(g); n != "5" {
+		t.Errorf("%s orders are left", n)
+	}
+	if b := g.read(request); strings.Contains(b, "consumed") {
+		t.Errorf("the approval of a session that is gone was used:\n%s", b)
+	}
+}
+
+// G5: nobody decides in time.
+func TestG5Timeout(t *testing.T) {
+	g := newGate(t, database(t))
+	g.edit("50-commands.yaml", "timeout: 10m", "timeout: 10s")
+	g.start()
+	psql := g.open(g.uri())
+	request := g.hold(psql)
+	psql.expect("CDA-3003")
+	g.approve(request, "dana", "dba")
+	psql.send("select 'still ' || 'here';")
+	psql.expect("still here")
+	if n := orders(g); n != "5" {
+		t.Errorf("%s orders are left", n)
+	}
+}
+
+// G5: an approver says no.
+func TestG5Denied(t *testing.T) {
+	g := newGate(t, database(t)).start()
+	psql := g.open(g.uri())
+	request := g.hold(psql)
+	g.edit(request, "status:\n", "status:\n  decisions: [{approver: eve, groups: [dba], decision: Denied, comment: not today}]\n")
+	psql.expect("not today")
+	if n := orders(g); n != "5" {
+		t.Errorf("%s orders are left", n)
+	}
+}

@@ -155,7 +155,7 @@ func TestMaskingRule(t *testing.T) {
 		"partial keeps much":     {function(`{partial: {keepLast: 17}}`), "partial.keepLast"},
 		"partial keeps negative": {function(`{partial: {keepFirst: -1, keepLast: 4}}`), "partial.keepFirst"},
 		"predicates":             {`{spec: {predicates: Deny}}`, ""},
-		"predicates":             {`{spec: {predicates: Equality}}`, ""},
+		"equality":               {`{spec: {predicates: Equality}}`, ""},
 		"other predicates":       {`{spec: {predicates: Maybe}}`, `supported values: "Deny", "Equality"`},
 		"exempt":                 {`{spec: {exempt: [{kind: Group, name: fraud-team}]}}`, ""},
 		"exempt in a namespace":  {`{spec: {exempt: [{kind: Group, name: fraud-team, namespace: x}]}}`, "namespace is required for a ServiceAccount and not allowed otherwise"},

@@ -37,7 +37,8 @@ postgres:
 		"MaskingRule": {apiserver.MaskingRule, "", `
 targetSelector: {matchLabels: {tier: prod}}
 columns: [{names: ["*.*.ssn"], function: {partial: {keepLast: 4}}}]
-predicates: Deny`},
+predicates: Deny
+expressions: Deny`},
 		"CommandRule": {apiserver.CommandRule, `{spec: {action: RequireApproval, approval: {approvers: [{kind: Group, name: dba}]}}}`, `
 targetSelector: {matchLabels: {tier: prod}}
 match: [{sql: {statements: [Drop]}}]

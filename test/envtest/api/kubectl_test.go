@@ -133,6 +133,9 @@ func TestFromClientToServer(t *testing.T) {
 	}
 	for kind, c := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			if kind == "AccessProxy" {
+				kubectl(t, "", "delete", "aproxy", "--all", "-n", "shop-gate")
+			}
 			for _, step := range []struct{ patch, how string }{{c.before, "--server-side=false"}, {c.after, "--server-side"}, {c.after, "--server-side"}} {
 				o := apiserver.Object(c.manifest, step.patch)
 				if kind != "AccessProxy" {
