@@ -16,6 +16,8 @@ done <<'P'
 gcc gcc
 /usr/lib/*/libc.a libc6-dev
 make make
+curl curl
+bzip2 bzip2
 git git
 openssl openssl
 ps procps
@@ -33,7 +35,23 @@ busybox busybox-static
 /usr/sbin/pgbouncer pgbouncer
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 /usr/share/zoneinfo/UTC tzdata
+/usr/bin/script bsdutils
+java default-jdk-headless
+/usr/share/java/postgresql.jar libpostgresql-jdbc-java
+/usr/lib/python3/dist-packages/psycopg2 python3-psycopg2
+/usr/lib/python3/dist-packages/psycopg python3-psycopg
+/usr/lib/python3/dist-packages/sqlalchemy python3-sqlalchemy
+/usr/lib/python3/dist-packages/django python3-django
 P
+# A node of another origin than Debian's does not go with Debian's packages of its modules.
+node_modules=$CARDEA_CACHE/node
+if has node && has npm; then
+  has "$node_modules/node_modules/pg/package.json" || has /usr/share/nodejs/pg/package.json ||
+    npm install --silent --no-audit --no-fund --prefix "$node_modules" "pg@$NODE_POSTGRES_VERSION" >/dev/null ||
+    problems+=("npm cannot install pg, which tests use")
+else
+  has /usr/share/nodejs/pg/package.json || missing+=(node-pg)
+fi
 # The container images want a shell that needs no libraries.
 if has busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
 
@@ -64,6 +82,25 @@ if [ ${#missing[@]} -gt 0 ]; then
   else
     problems+=("these Debian packages, or what your system calls them, are missing: ${missing[*]}")
   fi
+fi
+
+# PostgreSQL's own regression tests, which test/differential runs.
+regress=$CARDEA_CACHE/postgresql-$POSTGRESQL_SOURCE_VERSION
+if [ ! -e "$regress/parallel_schedule" ]; then
+  archive=postgresql-15_$POSTGRESQL_SOURCE_VERSION.orig.tar.bz2 got=
+  mirrors=$(has apt-get && apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E '/debian(-security)?/$' | sort -u)
+  mkdir -p "$regress"
+  for mirror in $mirrors http://deb.debian.org/debian/ http://deb.debian.org/debian-security/; do
+    for pool in pool/main pool/updates/main; do
+      [ -z "$got" ] && curl -sSf -o "$regress/$archive" "$mirror$pool/p/postgresql-15/$archive" 2>/dev/null &&
+        echo "$POSTGRESQL_SOURCE_SHA256  $regress/$archive" | sha256sum -c --quiet - >/dev/null 2>&1 && got=yes
+    done
+  done
+  if [ -n "$got" ] && tar -xjf "$regress/$archive" -C "$regress" --strip-components=4 --wildcards '*/src/test/regress/sql' '*/src/test/regress/data' \
+    '*/src/test/regress/parallel_schedule'; then :; else
+    problems+=("no Debian mirror has the source of PostgreSQL $POSTGRESQL_SOURCE_VERSION as it is known here (hack/env.sh)")
+  fi
+  rm -f "$regress/$archive"
 fi
 
 want=$(awk '$1 == "go" {print $2}' go.mod)

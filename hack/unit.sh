@@ -5,6 +5,12 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
 if [ $# -gt 0 ]; then exec go test "$@"; fi
+# The proxy that tests run as it is shipped, linked once for all of them.
+if [ -z "${CARDEA_PROXY:-}" ]; then
+  built=$(mktemp -d); trap 'rm -rf "$built"' EXIT
+  export CARDEA_PROXY=$built/cardea-proxy
+  go build -tags netgo,osusergo -ldflags '-s -w -linkmode external -extldflags -static' -o "$CARDEA_PROXY" ./cmd/proxy
+fi
 parser=github.com/pganalyze/pg_query_go
 with=() without=()
 while IFS= read -r package; do
