@@ -117,6 +117,17 @@ func (s *session) ends(t *testing.T) {
 	}
 }
 
+// wasCut checks that the client was told why: by the end of its session, or by the refusal of a
+// command that it sent at that very moment, at which psql leaves.
+func (s *session) wasCut(t *testing.T, why string) {
+	t.Helper()
+	last := tail(s.output(), 600)
+	if !strings.Contains(last, "FATAL:  CDA-") && !strings.Contains(last, "ERROR:  CDA-") {
+		t.Errorf("the client was not told of the end:\n%s", last)
+	}
+	wantContains(t, last, why)
+}
+
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 func wantContains(t *testing.T, out string, wants ...string) {
