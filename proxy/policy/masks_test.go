@@ -108,6 +108,34 @@ func TestExemptions(t *testing.T) {
 	}
 }
 
+func TestDetectors(t *testing.T) {
+	agent := v1alpha1.Subject{Kind: v1alpha1.SubjectServiceAccount, Namespace: "shop", Name: "agent"}
+	net := func(name string, exempt []v1alpha1.Subject, list ...v1alpha1.Detector) *v1alpha1.MaskingRule {
+		r := makeMaskingRule("shop-gate", name, "*.*.x")
+		r.Spec.Columns, r.Spec.Detectors, r.Spec.Exempt = nil, list, exempt
+		return r
+	}
+	in, r := makeInput(), makeRequest()
+	in.MaskingRules = []*v1alpha1.MaskingRule{net("a", []v1alpha1.Subject{agent}, v1alpha1.DetectSSN), net("b", nil, v1alpha1.DetectEmail)}
+	const ssn, email = "123-45-6789", "ada@example.com"
+	for name, exchanged := range map[string]bool{"masked": false, "exempt from one": true} {
+		r.Exchanged = exchanged
+		a, err := Compile(in).Admit(r, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !a.Masks.Empty() || !a.Detectors.Found([]byte(email)) || a.Detectors.Found([]byte(ssn)) == exchanged {
+			t.Errorf("%s: empty = %t, %+v", name, a.Masks.Empty(), a.Detectors)
+		}
+	}
+	for name, rule := range map[string]*v1alpha1.MaskingRule{"neither": net("c", nil), "unknown": net("c", nil, "Passport")} {
+		in.MaskingRules = []*v1alpha1.MaskingRule{rule}
+		if _, err := Compile(in).Admit(r, noon); err == nil {
+			t.Errorf("%s: the Target is open", name)
+		}
+	}
+}
+
 func TestGlob(t *testing.T) {
 	tests := map[string]struct {
 		pattern, name string

@@ -32,7 +32,9 @@ func TestMainJob(t *testing.T) {
 	}
 	g.approve(request, "dana", "dba")
 	psql.expect("DELETE 5")
-	if got := strings.Count(g.db.Log(t), "delete from orders"); got != 1 {
+	// The question for a plan, which executes nothing, holds the text too.
+	log := g.db.Log(t)
+	if got := strings.Count(log, "delete from orders") - strings.Count(log, "EXPLAIN (FORMAT JSON) delete from orders"); got != 1 {
 		t.Errorf("the command reached the database %d times", got)
 	}
 

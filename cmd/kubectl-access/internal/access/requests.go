@@ -96,7 +96,7 @@ func (p *plugin) listRequests(ctx context.Context, c *cluster, l listing, every 
 }
 
 func requestHeader() []string {
-	return []string{"NAMESPACE", "NAME", "REQUESTER", "TARGET", "STATE", "APPROVALS", "LEFT", "COMMAND", "RULE", "GRANT", "REASON"}
+	return []string{"NAMESPACE", "NAME", "REQUESTER", "TARGET", "STATE", "APPROVALS", "LEFT", "ROWS", "COMMAND", "RULE", "GRANT", "REASON"}
 }
 
 func (p *plugin) requestRow(r *v1alpha1.ApprovalRequest) []string {
@@ -112,7 +112,15 @@ func (p *plugin) requestRow(r *v1alpha1.ApprovalRequest) []string {
 		left = p.age(now.Add(-d))
 	}
 	return []string{r.Namespace, r.Name, r.Spec.Requester, r.Spec.TargetRef.Name, requestState(r, now), fmt.Sprintf("%d/%d", approvals, r.Spec.Required),
-		left, cut(strings.Join(strings.Fields(r.Spec.Command.Text), " "), 100), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
+		left, estimatedRows(r), cut(strings.Join(strings.Fields(r.Spec.Command.Text), " "), 100), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
+}
+
+// estimatedRows is how many rows the command is expected to be about.
+func estimatedRows(r *v1alpha1.ApprovalRequest) string {
+	if n := r.Spec.Command.EstimatedRows; n != nil {
+		return fmt.Sprintf("~%d", *n)
+	}
+	return ""
 }
 
 // watchRequests prints what there is and then each request that comes or changes, until ctx
