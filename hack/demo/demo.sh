@@ -154,8 +154,8 @@ revoke() {
   wait_for 20 "psql ends" test -s "$work/cut" || fail "psql was not cut"
   wait $psql || true
   note "psql ended $(($(cat "$work/cut") - written)) ms after kubectl returned, with:"
-  sed -n '/FATAL/,$p' "$work/open" | sed 's/^/    /'
-  grep -q FATAL "$work/open" || fail "psql was not told why"
+  sed -n '/CDA-/,$p' "$work/open" | sed 's/^/    /'
+  grep -q CDA- "$work/open" || fail "psql was not told why"
   wait_for 30 "the credential is gone" eval "! kubectl -n shop get secret cardea-report-agent" || fail "the Secret is still there"
   run kubectl -n shop get secret cardea-report-agent || true
   run kubectl -n $GATE get accessgrants
