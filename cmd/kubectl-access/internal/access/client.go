@@ -93,11 +93,11 @@ func isAdmission(err error) bool {
 const pageSize = 500
 
 // each lists every object, page by page. all includes every namespace.
-func (c *cluster) each(ctx context.Context, list client.ObjectList, all bool, page func() error, options ...client.ListOption) error {
+func (c *cluster) each(ctx context.Context, list client.ObjectList, all bool, page func() error) error {
+	options := []client.ListOption{client.Limit(pageSize)}
 	if !all {
 		options = append(options, client.InNamespace(c.namespace))
 	}
-	options = append(options, client.Limit(pageSize))
 	next := ""
 	for {
 		if err := c.List(ctx, list, append(options, client.Continue(next))...); err != nil {

@@ -57,8 +57,9 @@ func outcomeColor(o explain.Outcome) string {
 		return green
 	case explain.Denied:
 		return red
+	default:
+		return yellow
 	}
-	return yellow
 }
 
 // section is one table of a report.
