@@ -13,7 +13,7 @@ const (
 // to 19 digits whose last is the check digit (ISO/IEC 7812), alone or in groups that are
 // set apart by a blank or a dash each.
 func cardNumber(b []byte, i int) int {
-	if b[i] < '2' || b[i] > '6' || i > 1 && b[i-1] == '.' && isDigit(b[i-2]) {
+	if !beginsCard(b, i) {
 		return 0
 	}
 	var digits [maxCard]byte
@@ -32,16 +32,28 @@ func cardNumber(b []byte, i int) int {
 		if separator != 0 && (group < minGroup || group > maxGroup) {
 			return end
 		}
-		decimal := at+1 < len(b) && b[at] == '.' && isDigit(b[at+1])
-		if n >= minCard && !decimal && luhn(digits[:n]) {
+		next := before(b, at)
+		if n >= minCard && next != '.' && luhn(digits[:n]) {
 			end = at
 		}
-		more := at+1 < len(b) && (b[at] == ' ' || b[at] == '-') && isDigit(b[at+1])
-		if !more || separator == 0 && group != firstGroup || separator != 0 && separator != b[at] {
+		if next != ' ' && next != '-' || separator == 0 && group != firstGroup || separator != 0 && separator != b[at] {
 			return end
 		}
 		separator, group = b[at], 0
 	}
+}
+
+// beginsCard reports whether an issuer's number may begin at i: no decimal fraction does.
+func beginsCard(b []byte, i int) bool {
+	return b[i] >= '2' && b[i] <= '6' && (i < 2 || b[i-1] != '.' || !isDigit(b[i-2]))
+}
+
+// before returns the byte at a position if a digit follows it, 0 otherwise.
+func before(b []byte, at int) byte {
+	if at+1 < len(b) && isDigit(b[at+1]) {
+		return b[at]
+	}
+	return 0
 }
 
 // luhn checks the check digit.

@@ -38,6 +38,9 @@ type Options struct {
 	Secret []byte
 }
 
+// Whole hides a value whole, for results that are made of a masked value.
+var Whole masking.Func = redact.Func{}
+
 // New returns the function that f names, or an error that says which field is wrong.
 func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 	var made []masking.Func
@@ -50,6 +53,31 @@ func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 		}
 		made = append(made, partial.Func{First: int(p.KeepFirst), Last: int(p.KeepLast)})
 	}
+	more, err := keyedOrTyped(f, o)
+	if err != nil {
+		return nil, err
+	}
+	made = append(made, more...)
+	if f.Email != nil {
+		made = append(made, email.Func{})
+	}
+	if f.Fixed != nil {
+		if !utf8.ValidString(f.Fixed.Value) || strings.ContainsRune(f.Fixed.Value, 0) || utf8.RuneCountInString(f.Fixed.Value) > maxFixed {
+			return nil, fmt.Errorf("fixed: value must be at most %d characters of UTF-8 without NUL", maxFixed)
+		}
+		made = append(made, fixed.Func{Value: f.Fixed.Value})
+	}
+	if f.Null != nil {
+		made = append(made, null.Func{})
+	}
+	if len(made) != 1 {
+		return nil, ErrUnknown
+	}
+	return made[0], nil
+}
+
+// keyedOrTyped returns those of f that need a key, or mask other values than text.
+func keyedOrTyped(f v1alpha1.MaskFunction, o Options) (made []masking.Func, err error) {
 	if f.Hash != nil {
 		h, err := hash.New(int(cmp.Or(f.Hash.Length, hash.DefaultLength)), o.Secret)
 		if err != nil {
@@ -69,20 +97,5 @@ func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 		}
 		made = append(made, number.Func{MultipleOf: n.MultipleOf})
 	}
-	if f.Email != nil {
-		made = append(made, email.Func{})
-	}
-	if f.Fixed != nil {
-		if !utf8.ValidString(f.Fixed.Value) || strings.ContainsRune(f.Fixed.Value, 0) || utf8.RuneCountInString(f.Fixed.Value) > maxFixed {
-			return nil, fmt.Errorf("fixed: value must be at most %d characters of UTF-8 without NUL", maxFixed)
-		}
-		made = append(made, fixed.Func{Value: f.Fixed.Value})
-	}
-	if f.Null != nil {
-		made = append(made, null.Func{})
-	}
-	if len(made) != 1 {
-		return nil, ErrUnknown
-	}
-	return made[0], nil
+	return made, nil
 }

@@ -100,6 +100,7 @@ func (t Text) Mask(s *detect.Set, dst, value []byte) (out []byte, null bool, fou
 		return dst, false, found
 	case texts:
 		return arrayOfText(s, dst, value)
+	case opaque:
 	}
 	if s.Found(value) {
 		return dst, true, 1

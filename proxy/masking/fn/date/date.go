@@ -27,6 +27,7 @@ func (f Func) For(t masking.Type) masking.Func {
 		return day(f)
 	case masking.Time:
 		return moment(f)
+	case masking.Other, masking.Text, masking.Int, masking.Decimal, masking.Float, masking.UUID, masking.Bytes:
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ func (f Func) For(t masking.Type) masking.Func {
 		return decimal(f)
 	case masking.Float:
 		return float{f.MultipleOf, t.Bits}
+	case masking.Other, masking.Text, masking.Date, masking.Time, masking.UUID, masking.Bytes:
 	}
 	return nil
 }
