@@ -19,8 +19,11 @@ const (
 	// linger is how long an administrator's connection waits for more to do: one serves a
 	// burst of sessions, and none stays.
 	linger = 2 * time.Second
-	// maxRows bounds an answer to the gate's own question.
-	maxRows = 1000
+	// maxRows and maxAnswer, in bytes, bound an answer to the gate's own question.
+	maxRows   = 1000
+	maxAnswer = 2 << 20
+	// closing is how long taking leave of the server may take.
+	closing = time.Second
 	// maxServerText is how much of a server's message goes into a condition.
 	maxServerText = 300
 )
@@ -55,6 +58,7 @@ func (q *admins) query(ctx context.Context, statements string) ([][]string, erro
 	}
 	var rows [][]string
 	var refused error
+	size := 0
 	for {
 		kind, b, err := q.up.next()
 		if err != nil {
@@ -62,8 +66,8 @@ func (q *admins) query(ctx context.Context, statements string) ([][]string, erro
 		}
 		switch kind {
 		case msgDataRow:
-			if len(rows) >= maxRows {
-				return nil, target("the target does not speak PostgreSQL's protocol", errors.New("too many rows"))
+			if size += len(b); len(rows) >= maxRows || size > maxAnswer {
+				return nil, target("the target does not speak PostgreSQL's protocol", errors.New("the answer is too long"))
 			}
 			row, err := decodeRow(b)
 			if err != nil {
@@ -165,8 +169,11 @@ func (r *roles) do(ctx context.Context, s *session.Session, login session.Login,
 	}
 }
 
+// close closes the connection, if there is one. It does not wait for a server that does not
+// read.
 func (k *keeper) close() {
 	if k.q != nil {
+		_ = k.q.up.conn.SetDeadline(soon(closing))
 		_, _ = k.q.up.conn.Write([]byte{msgTerminate, 0, 0, 0, 4})
 		k.q.up.close()
 		k.q = nil

@@ -116,20 +116,25 @@ func (e *Engine) Tend(ctx context.Context) error {
 	return nil
 }
 
-// drops drops the roles of this process's sessions.
+// drops drops the roles of this process's sessions. When ctx has ended no session is left, and
+// those that ended last are dropped within a bound.
 func (r *roles) drops(ctx context.Context) {
-	last := context.WithoutCancel(ctx)
+	for {
+		select {
+		case o := <-r.ended:
+			r.retire(context.WithoutCancel(ctx), o)
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), tendTimeout)
+	defer cancel()
 	for {
 		select {
 		case o := <-r.ended:
 			r.retire(last, o)
-			continue
 		default:
-		}
-		select {
-		case o := <-r.ended:
-			r.retire(last, o)
-		case <-ctx.Done():
 			return
 		}
 	}
