@@ -86,7 +86,8 @@ spec:
 	uri := newGrant(t, "race", "ReadWrite")
 	const rounds = 3
 	for round := range rounds {
-		command := fmt.Sprintf("INSERT INTO orders SELECT 100 + %d, customer_id, item, amount FROM orders WHERE false /* race-%d */", round, round)
+		// psql sends what it reads with the semicolon: only that is the very same command.
+		command := fmt.Sprintf("INSERT INTO orders SELECT 100 + %d, customer_id, item, amount FROM orders WHERE false /* race-%d */;", round, round)
 		eventually(t, "the command is refused until it is approved", func() error {
 			out, err := query(uri, command)
 			if err == nil {
@@ -103,7 +104,7 @@ spec:
 		moment := time.Now().Add(4 * time.Second).Unix()
 		var sessions []*session
 		for _, address := range addresses {
-			sessions = append(sessions, open(t, at(uri, address), fmt.Sprintf(`while [ "$(date +%%s)" -lt %d ]; do :; done; echo '%s;'`, moment, command)))
+			sessions = append(sessions, open(t, at(uri, address), fmt.Sprintf(`while [ "$(date +%%s)" -lt %d ]; do :; done; echo '%s'`, moment, command)))
 		}
 		passed := 0
 		for _, s := range sessions {
