@@ -152,10 +152,14 @@ func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
 
 // Func returns the function of a mask and the rule that it is from.
 func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
-	if ref == 0 || uint64(ref) > uint64(len(m.all)) {
+	at := ref &^ sql.WholeValue
+	if at == 0 || uint64(at) > uint64(len(m.all)) {
 		return withhold{}, v1alpha1.RuleReference{}
 	}
-	k := &m.all[ref-1]
+	k := &m.all[at-1]
+	if at != ref {
+		return fn.Whole, k.rule.ref
+	}
 	return k.function, k.rule.ref
 }
 

@@ -31,6 +31,10 @@ const (
 // mask.
 type MaskRef uint32
 
+// WholeValue, set in a MaskRef, says that the output is made of a masked column's value and
+// hidden whole, whatever the mask shows of the column itself.
+const WholeValue MaskRef = 1 << 31
+
 // Columns tells which columns are masked. Implementations are immutable and safe for
 // concurrent use.
 type Columns interface {

@@ -48,6 +48,7 @@ type backend struct {
 	failed   error // of the last statement that was sent
 	wrote    bool  // something other than reading was sent
 	asked    int   // questions
+	columns  sql.Columns
 }
 
 // Query implements postgres.Querier.
@@ -108,7 +109,7 @@ func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, passwor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close(context.Background()) })
-	b := &backend{c: c.PgConn(), analyzer: a}
+	b := &backend{c: c.PgConn(), analyzer: a, columns: masks{}}
 	b.catalog = postgres.NewCatalog(b)
 	return b
 }
@@ -116,7 +117,7 @@ func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, passwor
 // analyze is what the engine does before it forwards.
 func (b *backend) analyze(t testing.TB, text string) *sql.Facts {
 	t.Helper()
-	in := postgres.Input{Text: []byte(text), Columns: masks{}, Catalog: b.catalog}
+	in := postgres.Input{Text: []byte(text), Columns: b.columns, Catalog: b.catalog}
 	if b.c.TxStatus() == 'E' {
 		in.Catalog = nil
 	}

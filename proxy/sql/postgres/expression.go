@@ -26,6 +26,9 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 		t.typeName(e.TypeName)
 		each(e.Arg)
 	case *pgquery.A_Expr:
+		if t.equality(e, s, construct) {
+			return
+		}
 		t.operator(e.Name)
 		if e.Kind >= pgquery.A_Expr_Kind_AEXPR_BETWEEN {
 			for _, name := range []string{"<", ">", "<=", ">="} {

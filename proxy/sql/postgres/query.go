@@ -134,6 +134,9 @@ func (t *tracer) combine(q *pgquery.SelectStmt, left, right []column) []column {
 			t.denyColumn(c, "meets a column with another mask in UNION ALL")
 		}
 		out[i].secret = out[i].secret || c.secret
+		if out[i].typ != c.typ {
+			out[i].typ = ""
+		}
 	}
 	return out
 }
@@ -173,8 +176,7 @@ func (t *tracer) targets(list []*pgquery.Node, level *scope, from []column) []co
 		}
 		ref := r.Val.GetColumnRef()
 		if ref == nil {
-			t.use(r.Val, level, "an expression")
-			out = append(out, column{name: outputName(r)})
+			out = append(out, t.expression(r, level))
 			continue
 		}
 		fields := names(ref.Fields)
@@ -189,6 +191,25 @@ func (t *tracer) targets(list []*pgquery.Node, level *scope, from []column) []co
 		out = append(out, c)
 	}
 	return out
+}
+
+// expression establishes an output that is not a column by its name.
+func (t *tracer) expression(r *pgquery.ResTarget, level *scope) column {
+	name := outputName(r)
+	if sub := r.Val.GetSubLink(); sub != nil && sub.SubLinkType == pgquery.SubLinkType_EXPR_SUBLINK {
+		if out := t.query(sub.Subselect.GetSelectStmt(), level.inner()); len(out) == 1 {
+			out[0].name = name
+			return out[0]
+		}
+		t.deny("a sub-select as an expression has not one column")
+		return column{}
+	}
+	if c, found := t.derived(r.Val, level); found {
+		c.name = name
+		return c
+	}
+	t.use(r.Val, level, "an expression")
+	return column{name: name}
 }
 
 // star expands "*" or "a.*".

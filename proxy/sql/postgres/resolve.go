@@ -33,6 +33,8 @@ type column struct {
 	mask   sql.MaskRef
 	origin string // SCHEMA.TABLE.COLUMN of a masked column
 	secret bool   // may not be used at all
+	typ    string // OID of a relation's column's type; empty if it is not known
+	uses   sql.Uses
 }
 
 func (r *relation) masked() bool {
@@ -206,8 +208,8 @@ func (m *meanings) find(schema, name string) *relation {
 // describeColumns takes the answer to columnsQuery.
 func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Columns, d *definitions) error {
 	type attribute struct {
-		number int
-		name   string
+		number    int
+		name, typ string
 	}
 	attributes := map[string][]attribute{}
 	kin := map[string][][2]string{}
@@ -222,7 +224,7 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 			if err != nil {
 				return errCatalogAnswer
 			}
-			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3]})
+			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3], strings.TrimSpace(v[4])})
 		case "kin":
 			kin[v[1]] = append(kin[v[1]], [2]string{v[2], v[3]})
 		}
@@ -235,6 +237,7 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 		numbered[oid] = map[string]*column{}
 		for i, a := range list {
 			r.columns[i] = describeColumn(r, a.name, kin[oid], masks)
+			r.columns[i].typ = a.typ
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}
@@ -265,6 +268,7 @@ func describeColumn(r *relation, name string, kin [][2]string, masks sql.Columns
 	}
 	if c.mask != 0 {
 		c.origin = r.schema + "." + r.name + "." + name
+		c.uses = masks.Uses(c.mask)
 	}
 	c.secret = r.schema == "pg_catalog" && secretColumns[r.name+"."+name]
 	return c
