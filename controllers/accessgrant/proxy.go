@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,7 +22,9 @@ func (r *Reconciler) awaitProxy(ctx context.Context, s *scope) (ctrl.Result, err
 	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("read the proxy's Deployment: %w", err)
 	}
-	if err != nil || !available(d) {
+	// A grant that had a proxy keeps it while the Deployment changes.
+	had := meta.IsStatusConditionTrue(s.grant.Status.Conditions, v1alpha1.ConditionProxyReady)
+	if err != nil || !available(d) || stale(d) && !had {
 		return ctrl.Result{}, conditions.Waiting(v1alpha1.ConditionProxyReady, v1alpha1.ReasonProgressing, again,
 			"the proxy in namespace %s starts%s", s.grant.Namespace, trouble(d))
 	}
@@ -32,6 +35,10 @@ func (r *Reconciler) awaitProxy(ctx context.Context, s *scope) (ctrl.Result, err
 func available(d *appsv1.Deployment) bool {
 	return d.Spec.Replicas != nil && *d.Spec.Replicas > 0 && d.Status.AvailableReplicas > 0
 }
+
+// stale reports whether the status is of before the last change: it may count proxies that are
+// being scaled to zero.
+func stale(d *appsv1.Deployment) bool { return d.Status.ObservedGeneration < d.Generation }
 
 // trouble says what the Deployment complains about.
 func trouble(d *appsv1.Deployment) string {

@@ -169,5 +169,5 @@ var targetChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 var proxyChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*appsv1.Deployment)
 	after, ok2 := e.ObjectNew.(*appsv1.Deployment)
-	return !ok || !ok2 || available(before) != available(after) || trouble(before) != trouble(after)
+	return !ok || !ok2 || available(before) != available(after) || stale(before) != stale(after) || trouble(before) != trouble(after)
 }}

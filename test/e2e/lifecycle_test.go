@@ -102,8 +102,8 @@ func operatorDown(t *testing.T) {
 func scaleToZero(t *testing.T) {
 	kubectl(t, "-n", gate, "delete", "accessgrants", "--all")
 	eventually(t, "the proxy is scaled to zero", func() error {
-		if d := get[appsv1.Deployment](t, "-n", gate, "deployment", v1alpha1.ProxyName); *d.Spec.Replicas != 0 {
-			return fmt.Errorf("%d replicas", *d.Spec.Replicas)
+		if d := get[appsv1.Deployment](t, "-n", gate, "deployment", v1alpha1.ProxyName); *d.Spec.Replicas != 0 || d.Status.Replicas != 0 {
+			return fmt.Errorf("%d replicas are wanted, %d are there", *d.Spec.Replicas, d.Status.Replicas)
 		}
 		return nil
 	})
