@@ -21,6 +21,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/cmd/kubectl-access/internal/access"
+	"github.com/cardea-dev/cardea/cmd/kubectl-access/internal/explain"
 	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
 )
 
@@ -41,7 +42,10 @@ var (
 	kubeconfig string
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	explain.WorkerMain()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	var err error
