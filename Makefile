@@ -55,7 +55,7 @@ fuzz: ## Run every fuzz test for FUZZTIME
 	hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: preflight ## Measure the gate against direct, PgBouncer and a bare relay; about 25 minutes
+bench: preflight ## Measure the gate against direct, PgBouncer and a bare relay; about 35 minutes
 	go test -tags bench -run '^$$' -bench . -benchtime 1x -timeout 90m ./test/bench
 
 .PHONY: preflight

@@ -35,7 +35,9 @@ type way struct {
 	figure map[string][]float64
 }
 
-func BenchmarkPgbench(b *testing.B) {
+// start starts the server and everything that may stand before it.
+func start(b *testing.B) (*pgtest.Server, []*way) {
+	b.Helper()
 	server := pgtest.Start(b, "log_statement = none", "log_min_messages = fatal")
 	server.Exec(b, "postgres", "create role app login superuser password 'app'")
 	server.Exec(b, "postgres", "create database bench owner app")
@@ -46,13 +48,17 @@ func BenchmarkPgbench(b *testing.B) {
 	}
 	server.Exec(b, "bench", "create table customers(id int primary key, ssn text)")
 
-	ways := []*way{
+	return server, []*way{
 		{name: "direct", env: client(server.Port, "app", "app", server.CAFile)},
 		pgbouncer(b, server),
 		relay(b, server),
 		gate(b, server, "gate", ""),
 		gate(b, server, "gate+masks", masks),
 	}
+}
+
+func BenchmarkPgbench(b *testing.B) {
+	_, ways := start(b)
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for _, clients := range []int{1, 8, 64} {
 			b.Run(fmt.Sprintf("%s/c=%d", mode, clients), func(b *testing.B) {
@@ -60,9 +66,11 @@ func BenchmarkPgbench(b *testing.B) {
 			})
 		}
 	}
-	b.Run("tpcb/c=8", func(b *testing.B) {
-		measure(b, ways, "-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", strconv.Itoa(seconds))
-	})
+	for _, mode := range []string{"simple", "prepared"} {
+		b.Run("tpcb/"+mode+"/c=8", func(b *testing.B) {
+			measure(b, ways, "-n", "-M", mode, "-c", "8", "-j", "2", "-T", strconv.Itoa(seconds))
+		})
+	}
 	b.Run("connect/c=4", func(b *testing.B) {
 		measure(b, ways, "-S", "-n", "-C", "-c", "4", "-j", "2", "-T", strconv.Itoa(seconds))
 	})

@@ -129,9 +129,8 @@ spec:
   columns: [{names: ["*.*.ssn"], function: {partial: {keepLast: 4}}}]
 `
 
-func await(b *testing.B, w *way) {
-	b.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+// uri is where w begins, for drivers.
+func (w *way) uri() string {
 	value := func(key string) string {
 		for _, e := range w.env {
 			if v, ok := strings.CutPrefix(e, key+"="); ok {
@@ -140,17 +139,27 @@ func await(b *testing.B, w *way) {
 		}
 		return ""
 	}
-	uri := fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/bench?sslmode=verify-full&sslrootcert=%s", value("PGUSER"), value("PGPASSWORD"), value("PGPORT"), value("PGSSLROOTCERT"))
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%s/bench?sslmode=verify-full&sslrootcert=%s", value("PGUSER"), value("PGPASSWORD"), value("PGPORT"), value("PGSSLROOTCERT"))
+}
+
+// await waits until a way leads to the server.
+func await(b *testing.B, w *way) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for {
-		c, err := pgx.Connect(context.Background(), uri)
+		c, err := pgx.Connect(ctx, w.uri())
 		if err == nil {
-			c.Close(context.Background())
+			_ = c.Close(ctx)
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			b.Fatalf("%s does not answer: %v", w.name, err)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

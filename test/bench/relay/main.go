@@ -119,7 +119,7 @@ func copyMessages(r *bufio.Reader, w *bufio.Writer) error {
 		if n < 4 || n > maxMessage {
 			return errors.New("message out of bounds")
 		}
-		if _, err := io.CopyN(w, r, n+1); err != nil {
+		if err := copyMessage(r, w, int(n+1)); err != nil {
 			return err
 		}
 		if r.Buffered() == 0 {
@@ -128,4 +128,23 @@ func copyMessages(r *bufio.Reader, w *bufio.Writer) error {
 			}
 		}
 	}
+}
+
+// copyMessage copies n bytes from buffer to buffer. io.CopyN would write each message out
+// on its own.
+func copyMessage(r *bufio.Reader, w *bufio.Writer, n int) error {
+	for n > 0 {
+		piece, err := r.Peek(min(n, max(r.Buffered(), 1)))
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		n -= len(piece)
+		if _, err := r.Discard(len(piece)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
