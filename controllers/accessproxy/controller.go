@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -70,12 +71,12 @@ func (r *Reconciler) look(ctx context.Context, s *scope) (ctrl.Result, error) {
 	}
 	d := &appsv1.Deployment{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.proxy.Namespace, Name: v1alpha1.ProxyName}, d)
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, fmt.Errorf("read the proxy's Deployment: %w", err)
-	}
-	if err != nil {
+	if apierrors.IsNotFound(err) {
 		s.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonIdle, "no Target or grant is in the namespace: there is no proxy")
 		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("read the proxy's Deployment: %w", err)
 	}
 	status.Replicas, status.ReadyReplicas = d.Status.Replicas, d.Status.ReadyReplicas
 	var wanted int32

@@ -251,4 +251,3 @@ func databases(seen string, granted []string) []string {
 	}
 	return append(append(all, granted...), "postgres")
 }
-
