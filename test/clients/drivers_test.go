@@ -154,7 +154,11 @@ func pqClient(t *testing.T, g *gatetest.Gate, isMasked bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close()
+		defer func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		var mail string
 		if err := db.QueryRowContext(ctx, "select email from customers where id = $1", 1).Scan(&mail); err != nil || mail != email(isMasked) {
 			t.Errorf("%q, %v", mail, err)

@@ -151,7 +151,7 @@ func TestPsqlShowsWhatItShowsWithoutTheGate(t *testing.T) {
 
 func TestPsqlShowsErrorsAndNotices(t *testing.T) {
 	s := start(t)
-	list := append(failing, "select 'the session goes on';")
+	list := slices.Concat(failing, []string{"select 'the session goes on';"})
 	want := transcript(t, direct(s), list)
 	gates(t, s, func(t *testing.T, g *gatetest.Gate, isMasked bool) {
 		got := transcript(t, g.Environment(database), list)

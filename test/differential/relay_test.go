@@ -243,21 +243,21 @@ func queryMessage(text []byte) []byte {
 
 // packet reads a start-up packet.
 func packet(r io.Reader) ([]byte, error) {
-	b := make([]byte, 4)
-	if _, err := io.ReadFull(r, b); err != nil {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
-	b = append(b, make([]byte, binary.BigEndian.Uint32(b)-4)...)
-	_, err := io.ReadFull(r, b[4:])
+	b := make([]byte, binary.BigEndian.Uint32(head[:]))
+	_, err := io.ReadFull(r, b[copy(b, head[:]):])
 	return b, err
 }
 
 func read(r io.Reader) (message, error) {
-	b := make([]byte, 5)
-	if _, err := io.ReadFull(r, b); err != nil {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return message{}, err
 	}
-	b = append(b, make([]byte, binary.BigEndian.Uint32(b[1:])-4)...)
-	_, err := io.ReadFull(r, b[5:])
+	b := make([]byte, 1+int(binary.BigEndian.Uint32(head[1:])))
+	_, err := io.ReadFull(r, b[copy(b, head[:]):])
 	return message{b[0], b}, err
 }

@@ -98,10 +98,7 @@ func Start(t testing.TB, o Options) *Gate {
 	late := time.After(patience)
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for {
-		if strings.Contains(said.tail(1<<20), "cardea-proxy is ready") && exists(credential("uri")) {
-			break
-		}
+	for !strings.Contains(said.tail(1<<20), "cardea-proxy is ready") || !exists(credential("uri")) {
 		select {
 		case <-look.C:
 		case <-exited:

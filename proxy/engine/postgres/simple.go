@@ -163,7 +163,11 @@ func (r *relay) establish(ctx context.Context, k *known, q *inquiry, c *command)
 		return unverified
 	}
 	if len(q.columns) == 0 && len(k.facts.Outputs) == 0 {
-		return nil
+		if q.raw == nil {
+			return nil
+		}
+		// Rows without columns: there is no plan that they could be held against.
+		return &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "a result without columns is refused on a target with masks", Hint: "select a column"}
 	}
 	plan, err := planRows(k.facts, k.admission.Masks, q.columns)
 	if err != nil {

@@ -301,3 +301,24 @@ func TestClientThatNeverReads(t *testing.T) {
 	_ = g.over(t)
 	eventually(t, "the statement is cancelled", func() bool { return !stalled() })
 }
+
+// A result without columns has rows that no analysis establishes: it is refused, and the
+// session goes on.
+func TestResultWithoutColumnsEndsNothing(t *testing.T) {
+	g := start(t, pgtest.Start(t), masking(keepLast4(), "*.*.ssn"))
+	fe := frontend(t, g, g.grant("agent", v1alpha1.AccessReadOnly), "postgres")
+	for _, text := range []string{"select", "select union select"} {
+		fe.send(query(text))
+		if got := fe.untilReady(); !strings.Contains(got, "CDA-2004") || !strings.HasSuffix(got, "Ready(I)") {
+			t.Errorf("%s: %s", text, got)
+		}
+		fe.send(parse("", text), bind("", "", 0), execute("", 0), sync())
+		if got := fe.untilReady(); !strings.Contains(got, "CDA-2004") || !strings.HasSuffix(got, "Ready(I)") {
+			t.Errorf("%s, prepared: %s", text, got)
+		}
+	}
+	fe.send(query("select 'goes on'"))
+	if got := fe.untilReady(); !strings.Contains(got, "DataRow(goes on)") {
+		t.Errorf("got %s", got)
+	}
+}
