@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"cmp"
+
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -266,10 +268,7 @@ func expressionName(n *pgquery.Node, depth int) string {
 		}
 		return last(e.TypeName.GetNames())
 	case *pgquery.A_Indirection:
-		if field := last(e.Indirection); field != "" {
-			return field
-		}
-		return expressionName(e.Arg, depth+1)
+		return cmp.Or(last(e.Indirection), expressionName(e.Arg, depth+1))
 	case *pgquery.CollateClause:
 		return expressionName(e.Arg, depth+1)
 	case *pgquery.CaseExpr:
