@@ -41,9 +41,25 @@
 // own locks, the described result is compared with the analysis, and only then is it
 // executed. The questions travel with Parse and Bind, so that this costs one more round
 // trip; they are statements that the gate prepares once, under random names that the
-// client may neither parse nor close, and anew after every PREPARE and DEALLOCATE. Rows
-// whose columns were not established are withheld and end the session. Errors keep their
-// SQLSTATE and lose their text; notices, notifications and parameters off a list are
+// client may neither parse nor close, and anew after every PREPARE and DEALLOCATE.
+//
+// Where nothing was committed lately even that round trip is saved: behind the Bind goes
+// an assertion, a question that fails unless the target's state is the one that the
+// analysis holds for, and behind that the Execute and the Sync. If the assertion fails the
+// target skips the Execute. The gate then takes the statement to be new, binds and
+// verifies it as above, and the client sees nothing of it.
+//
+//	client                  gate                                         target
+//	  │──Bind, Execute, Sync─▶│──Bind, assertion, Execute, Sync────────────▶│
+//	  │                       │◀─bound, proven, rows, ready─────────────────│
+//	  │◀─bound, rows, ready───│      or: bound, failed, ready               │
+//	  │                       │──Bind, Describe, questions─────────────────▶│
+//	  │                       │◀─the definitions are the same───────────────│
+//	  │                       │──Execute, Sync─────────────────────────────▶│
+//	  │◀─bound, rows, ready───│◀─rows, ready────────────────────────────────│
+//
+// Rows whose columns were not established are withheld and end the session. Errors keep
+// their SQLSTATE and lose their text; notices, notifications and parameters off a list are
 // dropped.
 //
 // # What is refused
