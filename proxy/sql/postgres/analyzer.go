@@ -44,7 +44,8 @@ type Analyzer struct {
 	templates templates
 	// texts bounds the bytes of all texts being analysed at one time: trees are many times
 	// as large as their texts.
-	texts *semaphore.Weighted
+	texts  *semaphore.Weighted
+	masked *identities
 }
 
 // maxTexts is how many bytes of text are analysed at one time.
@@ -53,7 +54,8 @@ const maxTexts = 4 * parser.MaxText
 // NewAnalyzer returns an analyser that reads with p and remembers about the given number
 // of texts that need no catalog; zero remembers none. The caller closes p.
 func NewAnalyzer(p *parser.Parser, remember int) *Analyzer {
-	return &Analyzer{parser: p, cache: newCache(remember), templates: templates{most: remember}, texts: semaphore.NewWeighted(maxTexts)}
+	return &Analyzer{parser: p, cache: newCache(remember), templates: templates{most: remember}, texts: semaphore.NewWeighted(maxTexts),
+		masked: newIdentities()}
 }
 
 // Analyze returns what is known of a text. The facts are shared and must not be changed.

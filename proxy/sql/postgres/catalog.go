@@ -39,6 +39,8 @@ type Catalog struct {
 	state    string             // the last answer to stateQuery
 	calm     bool               // the last two were the same
 	asserted asserted           // what Assert made last
+	database string             // as in identities; empty before the first survey
+	surveyed string             // the policy's version of the last survey
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.

@@ -91,7 +91,7 @@ var columnsQuery = func() string {
 		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid)` +
 		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated)` +
 		` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
-		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text` +
+		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid::pg_catalog.text` +
 		` FROM kin k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` UNION ALL SELECT 'generated', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text, NULL` +
 		` FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
@@ -131,7 +131,7 @@ func (m *mentioned) question() Question {
 
 // key is the same for no two questions.
 func (q *Question) key() string {
-	b := append([]byte(q.SQL[:min(len(q.SQL), 4)]), ':')
+	b := append([]byte(q.SQL[:min(len(q.SQL), 16)]), ':')
 	for _, a := range q.Arguments {
 		b = append(append(strconv.AppendInt(b, int64(len(a)), 10), ':'), a...)
 	}

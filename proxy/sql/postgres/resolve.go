@@ -99,7 +99,11 @@ func last(list []*pgquery.Node) string {
 var impliedOperators = []string{"=", "<>", "<", ">", "<=", ">=", "~~", "~~*", "!~~", "!~~*", "~"}
 
 // resolve reads what a command's names mean.
-func resolve(ctx context.Context, catalog *Catalog, columns sql.Columns, d *definitions, commands ...any) (*meanings, error) {
+func (a *Analyzer) resolve(ctx context.Context, in Input, d *definitions, commands ...any) (*meanings, error) {
+	catalog := in.Catalog
+	if err := a.masked.survey(ctx, catalog, in.Columns, in.Version); err != nil {
+		return nil, err
+	}
 	var m mentioned
 	m.operators = append(m.operators, impliedOperators...)
 	for _, c := range commands {
@@ -132,7 +136,12 @@ func resolve(ctx context.Context, catalog *Catalog, columns sql.Columns, d *defi
 	if err != nil {
 		return nil, err
 	}
-	return out, describeColumns(rows, byOID, columns, d)
+	former, err := a.masked.formerly(ctx, catalog, d, rows, in.Columns)
+	if err != nil {
+		return nil, err
+	}
+	k := &known{masks: in.Columns, masked: a.masked, database: catalog.database, former: former}
+	return out, k.describeColumns(rows, byOID, d)
 }
 
 // add takes the answer to namesQuery.
@@ -205,14 +214,22 @@ func (m *meanings) find(schema, name string) *relation {
 	return nil
 }
 
+// known is what tells which columns are masked.
+type known struct {
+	masks    sql.Columns
+	masked   *identities
+	database string
+	former   map[string]map[string][]fullName // as identities.formerly returns it
+}
+
 // describeColumns takes the answer to columnsQuery.
-func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Columns, d *definitions) error {
+func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d *definitions) error {
 	type attribute struct {
 		number    int
 		name, typ string
 	}
 	attributes := map[string][]attribute{}
-	kin := map[string][][2]string{}
+	kin := map[string][][3]string{}
 	for _, row := range rows {
 		v := values(row)
 		if byOID[v[1]] == nil {
@@ -226,7 +243,7 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 			}
 			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3], strings.TrimSpace(v[4])})
 		case "kin":
-			kin[v[1]] = append(kin[v[1]], [2]string{v[2], v[3]})
+			kin[v[1]] = append(kin[v[1]], [3]string{v[2], v[3], v[4]})
 		}
 	}
 	numbered := map[string]map[string]*column{}
@@ -236,13 +253,16 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 		r.columns = make([]column, len(list))
 		numbered[oid] = map[string]*column{}
 		for i, a := range list {
-			r.columns[i] = describeColumn(r, a.name, kin[oid], masks)
+			var err error
+			if r.columns[i], err = k.describeColumn(r, a.name, a.number, kin[oid]); err != nil {
+				return err
+			}
 			r.columns[i].typ = a.typ
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}
 	for _, row := range rows {
-		describeTelling(values(row), byOID, numbered, masks)
+		describeTelling(values(row), byOID, numbered, k.masks)
 	}
 	for oid, r := range byOID {
 		d.relations[r.oid] = true
@@ -257,21 +277,33 @@ func describeColumns(rows [][]*string, byOID map[string]*relation, masks sql.Col
 	return nil
 }
 
-// describeColumn finds a column's mask: its own, or that of the column of the same name in
-// any relation that shares rows with this one.
-func describeColumn(r *relation, name string, kin [][2]string, masks sql.Columns) column {
-	c := column{name: name, mask: masks.Mask(r.schema, r.name, name)}
-	for _, k := range kin {
-		if c.mask == 0 {
-			c.mask = masks.Mask(k[0], k[1], name)
-		}
+// describeColumn finds a column's mask: its own, that of the column of the same name in any
+// relation that shares rows with this one, or that of a name which either had when it was
+// masked.
+func (k *known) describeColumn(r *relation, name string, number int, kin [][3]string) (column, error) {
+	id := identity{relationIdentity{k.database, r.oid}, number}
+	candidates := []fullName{{r.schema, r.name, name}}
+	for _, other := range kin {
+		candidates = append(candidates, fullName{other[0], other[1], name})
+		candidates = append(candidates, k.former[other[2]][name]...)
 	}
-	if c.mask != 0 {
+	candidates = append(candidates, k.masked.names(id)...)
+	c := column{name: name}
+	for _, n := range candidates {
+		if c.mask = k.masks.Mask(n.schema, n.table, n.column); c.mask == 0 {
+			continue
+		}
 		c.origin = r.schema + "." + r.name + "." + name
-		c.uses = masks.Uses(c.mask)
+		c.uses = k.masks.Uses(c.mask)
+		if !r.temporary && !r.system {
+			if err := k.masked.put(id, n); err != nil {
+				return column{}, err
+			}
+		}
+		break
 	}
 	c.secret = r.schema == "pg_catalog" && secretColumns[r.name+"."+name]
-	return c
+	return c, nil
 }
 
 // describeTelling notes what else tells of a masked column: columns generated from it,

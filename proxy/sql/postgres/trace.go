@@ -130,7 +130,7 @@ func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResul
 		t.sub[m] = single(inner)
 		commands = append(commands, t.sub[m])
 	}
-	t.names, err = resolve(ctx, in.Catalog, in.Columns, d, commands...)
+	t.names, err = a.resolve(ctx, in, d, commands...)
 	if err != nil {
 		return err
 	}

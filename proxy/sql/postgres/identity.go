@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
+
+// identities remember under which names columns were masked, so that a mask stays on a
+// column that is renamed, or whose relation is renamed or moved. They are of all sessions
+// of a process, and nothing is ever dropped from them: an OID that comes again for another
+// column masks one too many.
+type identities struct {
+	mu      sync.RWMutex
+	columns map[identity][]fullName
+	held    map[relationIdentity]bool // relations of columns
+}
+
+type relationIdentity struct {
+	database string // the cluster's identifier and the database's OID
+	oid      uint32
+}
+
+type identity struct {
+	relationIdentity
+	attribute int
+}
+
+// fullName is a name under which a column was masked by the policy of that time.
+type fullName struct{ schema, table, column string }
+
+const (
+	// maxIdentities bounds the masked columns that are remembered, maxFormerNames the names
+	// of each.
+	maxIdentities  = 200_000
+	maxFormerNames = 16
+	// surveyPage is how many columns one question returns, maxSurveyPages how many are asked.
+	surveyPage     = 10_000
+	maxSurveyPages = 200
+)
+
+var errManyIdentities = errors.New("more masked columns were seen than are remembered; restart the proxy")
+
+func newIdentities() *identities {
+	return &identities{columns: map[identity][]fullName{}, held: map[relationIdentity]bool{}}
+}
+
+// put remembers that a column is masked under a name.
+func (s *identities) put(id identity, name fullName) error {
+	s.mu.RLock()
+	known := slices.Contains(s.columns[id], name)
+	s.mu.RUnlock()
+	if known {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, seen := s.columns[id]
+	if !seen && len(s.columns) >= maxIdentities || len(list) >= maxFormerNames {
+		return errManyIdentities
+	}
+	if !slices.Contains(list, name) {
+		s.columns[id] = append(slices.Clip(list), name)
+		s.held[id.relationIdentity] = true
+	}
+	return nil
+}
+
+func (s *identities) names(id identity) []fullName {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.columns[id]
+}
+
+func (s *identities) holds(r relationIdentity) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.held[r]
+}
+
+// mask returns the mask that the policy has for a name under which a column was masked.
+func (s *identities) mask(id identity, masks sql.Columns) (sql.MaskRef, fullName) {
+	for _, n := range s.names(id) {
+		if ref := masks.Mask(n.schema, n.table, n.column); ref != 0 {
+			return ref, n
+		}
+	}
+	return 0, fullName{}
+}
+
+const databaseQuery = `SELECT 'database', c.system_identifier::pg_catalog.text, d.oid::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text` +
+	` FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`
+
+// surveyQuery asks for a page of the columns of all lasting tables, those after a column.
+var surveyQuery = `SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text, a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text` +
+	` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid` +
+	` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
+	` WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])` +
+	` AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])` +
+	` AND ROW(a.attrelid, a.attnum) OPERATOR(pg_catalog.>) ROW($1::pg_catalog.oid, $2::pg_catalog.int2)` +
+	` ORDER BY a.attrelid, a.attnum LIMIT ` + strconv.Itoa(surveyPage)
+
+// kinNamesQuery asks for the names of the columns of relations that share rows with others.
+const kinNamesQuery = `SELECT 'named', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, NULL::pg_catalog.text` +
+	` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`
+
+// survey remembers all columns that are masked now, once for each session and policy: what
+// is renamed later need not have been queried before.
+func (s *identities) survey(ctx context.Context, c *Catalog, masks sql.Columns, version string) error {
+	if c.database != "" && c.surveyed == version {
+		return nil
+	}
+	answers, err := c.q.Ask(ctx, Question{SQL: databaseQuery})
+	if err != nil {
+		return fmt.Errorf("read the catalog: %w", err)
+	}
+	if len(answers) != 1 || len(answers[0]) != 1 || len(answers[0][0]) != 5 {
+		return errCatalogAnswer
+	}
+	v := values(answers[0][0])
+	database := v[1] + "." + v[2]
+	after := []string{"0", "0"}
+	for range maxSurveyPages {
+		answers, err := c.q.Ask(ctx, Question{SQL: surveyQuery, Arguments: after})
+		if err != nil {
+			return fmt.Errorf("read the catalog: %w", err)
+		}
+		if len(answers) != 1 {
+			return errCatalogAnswer
+		}
+		for _, row := range answers[0] {
+			if len(row) != 5 {
+				return errCatalogAnswer
+			}
+			v := values(row)
+			if err := s.note(database, v, masks); err != nil {
+				return err
+			}
+			after = v[3:5:5]
+		}
+		if len(answers[0]) < surveyPage {
+			c.database, c.surveyed = database, version
+			return nil
+		}
+	}
+	return errManyIdentities
+}
+
+// note takes a row of surveyQuery.
+func (s *identities) note(database string, v [5]string, masks sql.Columns) error {
+	oid, err := strconv.ParseUint(v[3], 10, 32)
+	if err != nil {
+		return errCatalogAnswer
+	}
+	number, err := strconv.Atoi(v[4])
+	if err != nil {
+		return errCatalogAnswer
+	}
+	if masks.Mask(v[0], v[1], v[2]) == 0 {
+		return nil
+	}
+	return s.put(identity{relationIdentity{database, uint32(oid)}, number}, fullName{v[0], v[1], v[2]})
+}
+
+// formerly returns, for the relations that share rows with others, what the columns that
+// have a name now were called when they were masked. rows answer columnsQuery.
+func (s *identities) formerly(ctx context.Context, c *Catalog, d *definitions, rows [][]*string, masks sql.Columns) (map[string]map[string][]fullName, error) {
+	var ask []string
+	for _, row := range rows {
+		v := values(row)
+		if v[0] != "kin" || v[1] == v[4] || slices.Contains(ask, v[4]) {
+			continue
+		}
+		oid, err := strconv.ParseUint(v[4], 10, 32)
+		if err != nil {
+			return nil, errCatalogAnswer
+		}
+		if s.holds(relationIdentity{c.database, uint32(oid)}) {
+			ask = append(ask, v[4])
+		}
+	}
+	if len(ask) == 0 {
+		return nil, nil
+	}
+	slices.Sort(ask)
+	named, err := d.read(ctx, c, Question{SQL: kinNamesQuery, Arguments: []string{array(ask)}})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]map[string][]fullName{}
+	for _, row := range named {
+		v := values(row)
+		oid, err := strconv.ParseUint(v[1], 10, 32)
+		number, err2 := strconv.Atoi(v[2])
+		if err != nil || err2 != nil {
+			return nil, errCatalogAnswer
+		}
+		if ref, n := s.mask(identity{relationIdentity{c.database, uint32(oid)}, number}, masks); ref != 0 {
+			if out[v[1]] == nil {
+				out[v[1]] = map[string][]fullName{}
+			}
+			out[v[1]][v[3]] = append(out[v[1]][v[3]], n)
+		}
+	}
+	return out, nil
+}
