@@ -44,46 +44,19 @@ var errReserved = &failure{state: stateNoStatement, message: "the name belongs t
 // Ask implements the analyser's Querier. All questions go in one flight, in the open
 // pipeline if there is one.
 func (r *relay) Ask(ctx context.Context, list ...pgsql.Question) ([][][]*string, error) {
-	if err := r.room(ctx); err != nil {
+	if err := r.mayAsk(ctx); err != nil {
 		return nil, err
 	}
-	r.mu.Lock()
-	status, skipping := r.status, r.skipping
-	r.mu.Unlock()
-	if skipping {
-		return nil, errSkipped
-	}
-	if status == failed {
-		return nil, errFailedTransaction
-	}
-	q, alone := newInquiry(), r.pipeline == 0
 	m, kinds, err := r.flight(list)
 	if err != nil {
 		return nil, err
 	}
-	r.mu.Lock()
-	for _, kind := range kinds {
-		r.queue.push(await{kind: kind, own: q})
+	q, err := r.inquireBy(ctx, m, kinds)
+	if err == nil && len(q.ends) != len(list) {
+		err = errMessage
 	}
-	if alone {
-		r.epoch++
-		r.queue.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
-		m = append(m, msgSync, 0, 0, 0, 4)
-	} else {
-		r.queue.items[len(r.queue.items)-1].last = true
-		r.overtaken()
-	}
-	r.mu.Unlock()
-	r.asking = m[:0]
-	err = r.toTarget.write(m)
-	if err == nil {
-		err = r.inquire(ctx, q)
-	}
-	if err != nil || len(q.ends) != len(list) {
+	if err != nil {
 		r.questions.forget()
-		if err == nil {
-			err = errMessage
-		}
 		return nil, err
 	}
 	answers, from := make([][][]*string, 0, len(list)), 0

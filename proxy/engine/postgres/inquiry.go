@@ -73,45 +73,55 @@ func (r *relay) inquire(ctx context.Context, q *inquiry) error {
 	}
 }
 
-// Query implements the analyser's Querier on the session's own backend. If a pipeline is
-// open it becomes a part of it, else it is one of its own: a Sync would end the client's
-// implicit transaction.
-func (r *relay) Query(ctx context.Context, text string) ([][]*string, error) {
+// mayAsk fails where the target would not answer.
+func (r *relay) mayAsk(ctx context.Context) error {
 	if err := r.room(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	r.mu.Lock()
-	status, skipping := r.status, r.skipping
-	r.mu.Unlock()
-	if skipping {
-		return nil, errSkipped
+	defer r.mu.Unlock()
+	switch {
+	case r.skipping:
+		return errSkipped
+	case r.status == failed:
+		return errFailedTransaction
 	}
-	if status == failed {
-		return nil, errFailedTransaction
-	}
+	return nil
+}
+
+// inquireBy sends the messages of an inquiry, whose answers are of the given kinds, and
+// waits for them. If a pipeline is open it becomes a part of it, else it is one of its own:
+// a Sync would end the client's implicit transaction.
+func (r *relay) inquireBy(ctx context.Context, m []byte, kinds []awaitKind) (*inquiry, error) {
 	q := newInquiry()
-	alone := r.pipeline == 0
 	r.mu.Lock()
-	for _, kind := range []awaitKind{awaitParse, awaitBind, awaitExecute, awaitClose, awaitClose} {
+	for _, kind := range kinds {
 		r.queue.push(await{kind: kind, own: q})
 	}
-	if alone {
+	if r.pipeline == 0 {
 		r.epoch++
 		r.queue.push(await{kind: awaitSync, own: q, last: true, epoch: r.epoch})
+		m = append(m, msgSync, 0, 0, 0, 4)
 	} else {
 		r.queue.items[len(r.queue.items)-1].last = true
 		r.overtaken()
 	}
 	r.mu.Unlock()
-	// The name is the gate's own: unnamed ones are the client's.
-	m := r.question(text)
-	if alone {
-		m = append(m, msgSync, 0, 0, 0, 4)
-	}
+	r.asking = m[:0]
 	if err := r.toTarget.write(m); err != nil {
 		return nil, err
 	}
-	if err := r.inquire(ctx, q); err != nil {
+	return q, r.inquire(ctx, q)
+}
+
+// Query implements the analyser's Querier on the session's own backend.
+func (r *relay) Query(ctx context.Context, text string) ([][]*string, error) {
+	if err := r.mayAsk(ctx); err != nil {
+		return nil, err
+	}
+	// The name is the gate's own: unnamed ones are the client's.
+	q, err := r.inquireBy(ctx, r.question(text), []awaitKind{awaitParse, awaitBind, awaitExecute, awaitClose, awaitClose})
+	if err != nil {
 		return nil, err
 	}
 	return q.rows, nil
@@ -119,7 +129,7 @@ func (r *relay) Query(ctx context.Context, text string) ([][]*string, error) {
 
 // question is the messages that run one query of the gate and leave nothing behind.
 func (r *relay) question(text string) []byte {
-	m := beginMessage(nil, msgParse)
+	m := beginMessage(r.asking[:0], msgParse)
 	m = appendString(appendString(m, r.secret), text)
 	m = endMessage(append(m, 0, 0), 0)
 	at := len(m)
@@ -127,12 +137,7 @@ func (r *relay) question(text string) []byte {
 	m = appendString(appendString(m, r.secret), r.secret)
 	m = endMessage(append(m, 0, 0, 0, 0, 0, 0), at)
 	m = appendExecute(m, r.secret)
-	for _, kind := range []byte{'P', 'S'} {
-		at = len(m)
-		m = beginMessage(m, msgClose)
-		m = endMessage(appendString(append(m, kind), r.secret), at)
-	}
-	return m
+	return appendClose(appendClose(m, 'P', r.secret), 'S', r.secret)
 }
 
 func appendExecute(m []byte, portal string) []byte {
