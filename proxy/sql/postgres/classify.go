@@ -29,6 +29,8 @@ type classifier struct {
 	written map[*pgquery.RangeVar]bool
 	// ctes are the names of WITH queries in whose scope the statement is; they hide relations.
 	ctes []string
+	// queries are those of all WITH clauses around, in scope or not.
+	queries []*pgquery.CommonTableExpr
 	// pinned are the names of settings that calls of set_config take from a column.
 	pinned map[*pgquery.FuncCall]*pgquery.String
 }
@@ -75,7 +77,10 @@ func (c *classifier) visit(m any) {
 	if c.depth++; c.depth > maxDepth {
 		c.unknown("the statement nests too deeply")
 	}
-	defer func(statement, ctes int) { c.depth--; c.statement, c.ctes = statement, c.ctes[:ctes] }(c.statement, len(c.ctes))
+	defer func(statement, ctes, queries int) {
+		c.depth--
+		c.statement, c.ctes, c.queries = statement, c.ctes[:ctes], c.queries[:queries]
+	}(c.statement, len(c.ctes), len(c.queries))
 	message, ok := m.(proto.Message)
 	if !ok {
 		c.unknown("the statement holds a construct that is not known")
@@ -88,7 +93,7 @@ func (c *classifier) visit(m any) {
 			c.unknown("the statement holds a construct that is not known: " + name)
 			return
 		}
-		n.Unfiltered = n.Unfiltered || unfiltered(m)
+		n.Unfiltered = n.Unfiltered || unfiltered(m, c.queries)
 		c.facts.Nodes = append(c.facts.Nodes, n)
 		c.statement = len(c.facts.Nodes) - 1
 	}
@@ -127,6 +132,7 @@ func (c *classifier) with(m any) {
 		return
 	}
 	w := s.GetWithClause()
+	c.queries = append(c.queries, queries(w)...)
 	scope := len(c.ctes)
 	for _, n := range w.Ctes {
 		if w.Recursive {

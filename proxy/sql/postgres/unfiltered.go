@@ -1,368 +1,242 @@
 package postgres
 
 import (
-	"regexp"
 	"slices"
-	"strings"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// unfiltered reports whether a statement is an UPDATE or DELETE that nothing keeps from
-// all rows. It rather says so once too often: it is asked whether to ask a human.
-func unfiltered(m any) bool {
+// A WHERE clause counts if it is known to keep an UPDATE or DELETE from some rows. The code
+// knows the forms that ordinary conditions have, and takes every other one for no condition
+// at all: it is asked whether to ask a human, which costs little where nothing is wrong.
+// What the data is like it cannot know: id > 17 may hold for each row, and counts.
+
+// strength is how a condition chooses among the rows of the target. The zero value says
+// that it does not, or that nobody knows.
+type strength uint8
+
+const (
+	ineffective strength = iota
+	// weak conditions hold for all rows but some: <>, NOT IN, a column that is true. Two of
+	// them joined by OR may hold for all.
+	weak
+	// ranged conditions bound columns from one side.
+	ranged
+	// selective conditions name the values that they hold for.
+	selective
+)
+
+// effect is the strength of a condition, with the columns that it bounds if it is ranged.
+type effect struct {
+	strength     strength
+	lower, upper []string
+}
+
+// unfiltered reports whether a statement is an UPDATE, DELETE or MERGE that nothing is known
+// to keep from all rows. The queries are those of the WITH clauses around it.
+func unfiltered(m any, around []*pgquery.CommonTableExpr) bool {
 	switch m := m.(type) {
 	case *pgquery.UpdateStmt:
-		return target{m.Relation, m.WithClause, m.FromClause}.always(m.WhereClause, 0)
+		f := newFrame(m.Relation, m.WithClause, around, m.FromClause)
+		return f.effect(m.WhereClause, false, 0).strength == ineffective
 	case *pgquery.DeleteStmt:
-		return target{m.Relation, m.WithClause, m.UsingClause}.always(m.WhereClause, 0)
+		f := newFrame(m.Relation, m.WithClause, around, m.UsingClause)
+		return f.effect(m.WhereClause, false, 0).strength == ineffective
 	case *pgquery.MergeStmt:
-		return mergeUnfiltered(m)
+		return mergeUnfiltered(m, around)
 	}
 	return false
 }
 
-// mergeUnfiltered reports whether a MERGE updates or deletes rows on a join that is always
-// true, or rows that the source does not name, without a condition.
-func mergeUnfiltered(m *pgquery.MergeStmt) bool {
-	t := target{m.Relation, m.WithClause, []*pgquery.Node{m.SourceRelation}}
-	join := t.always(m.JoinCondition, 0)
+// mergeUnfiltered reports whether a MERGE updates or deletes rows on a join that chooses
+// none, or rows that the source does not name, without a condition.
+func mergeUnfiltered(m *pgquery.MergeStmt, around []*pgquery.CommonTableExpr) bool {
+	f := newFrame(m.Relation, m.WithClause, around, []*pgquery.Node{m.SourceRelation})
+	joined := f.effect(m.JoinCondition, false, 0).strength != ineffective
 	return slices.ContainsFunc(m.MergeWhenClauses, func(n *pgquery.Node) bool {
 		w := n.GetMergeWhenClause()
 		if w == nil || w.CommandType != pgquery.CmdType_CMD_UPDATE && w.CommandType != pgquery.CmdType_CMD_DELETE {
 			return false
 		}
-		return (join || w.MatchKind == pgquery.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_SOURCE) && t.always(w.Condition, 0)
+		if joined && w.MatchKind == pgquery.MergeMatchKind_MERGE_WHEN_MATCHED {
+			return false
+		}
+		return f.effect(w.Condition, false, 0).strength == ineffective
 	})
 }
 
-// target is the relation whose rows are changed, with what else the statement reads.
-type target struct {
-	r    *pgquery.RangeVar
-	with *pgquery.WithClause
-	from []*pgquery.Node
-}
+// maxCondition bounds the nesting of conditions, maxSubSelects that of sub-selects in them.
+const (
+	maxCondition  = 64
+	maxSubSelects = 6
+)
 
-// always reports whether a condition is, or may well be, true of every row: it looks at no
-// column of the target, or says the same of all its values.
-func (t target) always(n *pgquery.Node, depth int) bool {
-	if n == nil || !t.refers(unwrap(n), false, 0) {
-		return n.GetCurrentOfExpr() == nil
-	}
-	if depth > 64 {
-		return true
+// effect returns what a condition, or with not its negation, does to the rows.
+func (f *frame) effect(n *pgquery.Node, not bool, depth int) effect {
+	if n == nil || depth > maxCondition {
+		return effect{}
 	}
 	switch e := unwrap(n).(type) {
 	case *pgquery.BoolExpr:
-		return t.boolAlways(e, depth)
+		return f.boolEffect(e, not, depth)
 	case *pgquery.A_Expr:
-		return t.operatorAlways(e)
+		return f.operatorEffect(e, not)
 	case *pgquery.NullTest:
-		return e.Nulltesttype == pgquery.NullTestType_IS_NOT_NULL
+		return f.nullEffect(e, not)
 	case *pgquery.BooleanTest:
-		switch e.Booltesttype {
-		case pgquery.BoolTestType_IS_NOT_UNKNOWN:
-			return true
-		case pgquery.BoolTestType_IS_TRUE, pgquery.BoolTestType_IS_NOT_FALSE:
-			return t.always(e.Arg, depth+1)
-		case pgquery.BoolTestType_IS_FALSE, pgquery.BoolTestType_IS_NOT_TRUE:
-			return t.never(e.Arg, depth+1)
-		case pgquery.BoolTestType_IS_UNKNOWN:
-			return false
-		default:
-			return true
-		}
-	case *pgquery.CaseExpr:
-		for _, w := range e.Args {
-			if !t.always(w.GetCaseWhen().GetResult(), depth+1) {
-				return false
-			}
-		}
-		return e.Defresult != nil && t.always(e.Defresult, depth+1)
-	case *pgquery.TypeCast:
-		return t.always(e.Arg, depth+1)
-	case *pgquery.CoalesceExpr:
-		return len(e.Args) > 0 && t.always(e.Args[0], depth+1)
-	case *pgquery.SubLink:
-		return t.selfMember(e)
-	}
-	return false
-}
-
-// never reports whether a condition may well be false of every row.
-func (t target) never(n *pgquery.Node, depth int) bool {
-	if depth > 64 || !t.refers(unwrap(n), false, 0) {
-		return true
-	}
-	switch e := unwrap(n).(type) {
-	case *pgquery.BoolExpr:
-		switch e.Boolop {
-		case pgquery.BoolExprType_NOT_EXPR:
-			return t.always(e.Args[0], depth+1)
-		case pgquery.BoolExprType_AND_EXPR:
-			return slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return t.never(a, depth+1) }) || complements(e.Args)
-		case pgquery.BoolExprType_OR_EXPR:
-			return !slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return !t.never(a, depth+1) })
-		default:
-			return true
-		}
-	case *pgquery.NullTest:
-		return e.Nulltesttype == pgquery.NullTestType_IS_NULL
-	case *pgquery.BooleanTest:
-		return e.Booltesttype == pgquery.BoolTestType_IS_UNKNOWN
-	case *pgquery.A_Expr:
-		switch operator(e) {
-		case "<>", "<", ">", "!~~", "!~~*":
-			return same(e.Lexpr, e.Rexpr) || everyPattern(e.Rexpr)
-		}
-	}
-	return false
-}
-
-func (t target) boolAlways(e *pgquery.BoolExpr, depth int) bool {
-	switch e.Boolop {
-	case pgquery.BoolExprType_NOT_EXPR:
-		return len(e.Args) != 1 || t.never(e.Args[0], depth+1)
-	case pgquery.BoolExprType_AND_EXPR:
-		return !slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return !t.always(a, depth+1) })
-	case pgquery.BoolExprType_OR_EXPR:
-		return slices.ContainsFunc(e.Args, func(a *pgquery.Node) bool { return t.always(a, depth+1) }) || complements(e.Args)
-	default:
-		return true
-	}
-}
-
-// operatorAlways recognises comparisons that hold for all values.
-func (t target) operatorAlways(e *pgquery.A_Expr) bool {
-	switch e.Kind {
-	case pgquery.A_Expr_Kind_AEXPR_IN, pgquery.A_Expr_Kind_AEXPR_BETWEEN, pgquery.A_Expr_Kind_AEXPR_BETWEEN_SYM:
-		list := e.Rexpr.GetList().GetItems()
-		if e.Kind == pgquery.A_Expr_Kind_AEXPR_IN && operator(e) == "<>" {
-			return false
-		}
-		return slices.ContainsFunc(list, func(n *pgquery.Node) bool { return same(e.Lexpr, n) })
-	case pgquery.A_Expr_Kind_AEXPR_OP_ANY:
-		return slices.ContainsFunc(e.Rexpr.GetAArrayExpr().GetElements(), func(n *pgquery.Node) bool { return same(e.Lexpr, n) })
-	case pgquery.A_Expr_Kind_AEXPR_NOT_DISTINCT:
-		return same(e.Lexpr, e.Rexpr)
-	case pgquery.A_Expr_Kind_AEXPR_DISTINCT:
-		return e.Rexpr.GetAConst().GetIsnull() || e.Lexpr.GetAConst().GetIsnull()
-	default: // the operator alone says what the others mean
-	}
-	switch operator(e) {
-	case "=", "<=", ">=":
-		return same(e.Lexpr, e.Rexpr) || t.oneColumn(e.Lexpr) != "" && t.oneColumn(e.Lexpr) == t.oneColumn(e.Rexpr) || t.selfJoin(e)
-	case "~~", "~~*", "~", "~*":
-		return everyPattern(e.Rexpr) || same(e.Lexpr, e.Rexpr)
-	}
-	return false
-}
-
-func operator(e *pgquery.A_Expr) string {
-	name := names(e.Name)
-	if len(name) == 0 {
-		return ""
-	}
-	return name[len(name)-1]
-}
-
-// everything are patterns that match any text, of LIKE, SIMILAR TO and of regular
-// expressions alike.
-var everything = regexp.MustCompile(`^(%*|[\^]?(\.[*+])?[$]?|_?%+)$`)
-
-func everyPattern(n *pgquery.Node) bool {
-	if cast := n.GetTypeCast(); cast != nil {
-		n = cast.Arg
-	}
-	if f := n.GetFuncCall(); f != nil && len(f.Args) > 0 {
-		n = f.Args[0]
-	}
-	s := n.GetAConst().GetSval()
-	return s != nil && everything.MatchString(s.Sval)
-}
-
-// opposite are operators of which one holds whenever the other does not, for all values
-// but NULL.
-var opposite = map[string][]string{"=": {"<>"}, "<>": {"="}, "<": {">="}, ">=": {"<"}, ">": {"<="}, "<=": {">"}, "~~": {"!~~"}, "!~~": {"~~"},
-	"~": {"!~"}, "!~": {"~"}, "~~*": {"!~~*"}, "!~~*": {"~~*"}}
-
-// complements reports whether two of the conditions are each other's opposite.
-func complements(args []*pgquery.Node) bool {
-	for i, a := range args {
-		for _, b := range args[i+1:] {
-			if complement(a, b) || complement(b, a) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func complement(a, b *pgquery.Node) bool {
-	if x, y := a.GetNullTest(), b.GetNullTest(); x != nil && y != nil {
-		return x.Nulltesttype != y.Nulltesttype && same(x.Arg, y.Arg)
-	}
-	if x := b.GetBoolExpr(); x != nil && x.Boolop == pgquery.BoolExprType_NOT_EXPR && len(x.Args) == 1 {
-		return same(a, x.Args[0])
-	}
-	if x, y := a.GetAExpr(), b.GetAExpr(); x != nil && y != nil {
-		return slices.Contains(opposite[operator(x)], operator(y)) && (x.Kind == y.Kind || x.Kind == pgquery.A_Expr_Kind_AEXPR_OP) &&
-			same(x.Lexpr, y.Lexpr) && same(x.Rexpr, y.Rexpr)
-	}
-	return false
-}
-
-// same reports whether two expressions read the same but for their place in the text.
-func same(a, b *pgquery.Node) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	if x, y := a.GetColumnRef(), b.GetColumnRef(); x != nil && y != nil {
-		m, n := names(x.Fields), names(y.Fields)
-		return len(m) > 0 && len(n) > 0 && m[len(m)-1] == n[len(n)-1] && (len(m) != len(n) || slices.Equal(m, n))
-	}
-	return proto.Equal(placeless(a), placeless(b))
-}
-
-// placeless returns a copy of an expression without the places in the text.
-func placeless(n *pgquery.Node) proto.Message {
-	c := proto.CloneOf(n)
-	clearPlaces(c.ProtoReflect())
-	return c
-}
-
-func clearPlaces(m protoreflect.Message) {
-	if fd := m.Descriptor().Fields().ByName("location"); fd != nil {
-		m.Clear(fd)
-	}
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.Kind() != protoreflect.MessageKind:
-		case fd.IsList():
-			for i := range v.List().Len() {
-				clearPlaces(v.List().Get(i).Message())
-			}
-		default:
-			clearPlaces(v.Message())
-		}
-		return true
-	})
-}
-
-// refers reports whether an expression looks at a column of the target. Inside of a
-// sub-select only a qualified name counts: another may be the sub-select's own.
-func (t target) refers(m any, inside bool, depth int) bool {
-	if depth > maxDepth {
-		return false
-	}
-	switch m := m.(type) {
-	case *pgquery.CurrentOfExpr:
-		return true
+		return f.testEffect(e, not, depth)
 	case *pgquery.ColumnRef:
-		fields := names(m.Fields)
-		return !inside && len(fields) <= 1 || len(fields) > 1 && slices.Contains(fields[:len(fields)-1], t.name()) ||
-			len(fields) == 1 && fields[0] == t.name()
-	case *pgquery.SelectStmt:
-		inside = true
-	}
-	found := false
-	children(m, func(child any) { found = found || t.refers(child, inside, depth+1) })
-	return found
-}
-
-// name is what the statement calls the target.
-func (t target) name() string {
-	if a := t.r.GetAlias(); a != nil {
-		return a.Aliasname
-	}
-	return t.r.GetRelname()
-}
-
-// oneColumn returns the one column of the target that an expression is made of; empty if
-// it looks at more, at nothing of the target, or beyond it. What compares a column with
-// something made of itself is as good as no condition.
-func (t target) oneColumn(n *pgquery.Node) string {
-	found, other := "", false
-	var look func(m any, depth int)
-	look = func(m any, depth int) {
-		switch m := m.(type) {
-		case *pgquery.SubLink, *pgquery.ParamRef:
-			other = true
-		case *pgquery.ColumnRef:
-			name := names(m.Fields)
-			if len(name) == 0 || len(name) > 1 && name[len(name)-2] != t.name() || found != "" && found != name[len(name)-1] {
-				other = true
-				return
-			}
-			found = name[len(name)-1]
+		if c, ok := f.column(n); ok && c.own {
+			return effect{strength: weak}
 		}
-		if depth > maxDepth || other {
-			other = true
-			return
-		}
-		children(m, func(child any) { look(child, depth+1) })
-	}
-	if look(unwrap(n), 0); other {
-		return ""
-	}
-	return found
-}
-
-// selfJoin recognises the comparison of a column of the target with the same column of
-// another look at the whole target: it holds for each row.
-func (t target) selfJoin(e *pgquery.A_Expr) bool {
-	a, b := names(e.Lexpr.GetColumnRef().GetFields()), names(e.Rexpr.GetColumnRef().GetFields())
-	if operator(e) != "=" || len(a) < 2 || len(b) < 2 || a[len(a)-1] != b[len(b)-1] {
-		return false
-	}
-	if b[len(b)-2] == t.name() {
-		a, b = b, a
-	}
-	return a[len(a)-2] == t.name() && slices.ContainsFunc(t.from, func(n *pgquery.Node) bool { return t.isSelf(n, b[len(b)-2], 0) })
-}
-
-// isSelf reports whether an item of FROM that is called name, or called anything if that is
-// empty, is all of the target.
-func (t target) isSelf(n *pgquery.Node, name string, depth int) bool {
-	if depth > 16 {
-		return true
-	}
-	if s := n.GetRangeSubselect(); s != nil {
-		return (name == "" || s.Alias.GetAliasname() == name) && t.readsAll(s.Subquery.GetSelectStmt(), depth+1)
-	}
-	r := n.GetRangeVar()
-	if r == nil || name != "" && (target{r: r}).name() != name {
-		return false
-	}
-	for _, c := range t.with.GetCtes() {
-		if cte := c.GetCommonTableExpr(); cte.GetCtename() == r.Relname && r.Schemaname == "" {
-			return t.readsAll(cte.Ctequery.GetSelectStmt(), depth+1)
+	case *pgquery.SubLink:
+		return f.subLinkEffect(e, not)
+	case *pgquery.CurrentOfExpr:
+		if !not {
+			return effect{strength: selective}
 		}
 	}
-	return strings.EqualFold(r.Relname, t.r.GetRelname())
+	return effect{}
 }
 
-// readsAll reports whether a query reads all rows of the target and nothing else.
-func (t target) readsAll(s *pgquery.SelectStmt, depth int) bool {
-	return s != nil && len(s.FromClause) == 1 && s.LimitCount == nil && s.LimitOffset == nil && s.HavingClause == nil && len(s.GroupClause) == 0 &&
-		s.WhereClause == nil && t.isSelf(s.FromClause[0], "", depth)
+func (f *frame) boolEffect(e *pgquery.BoolExpr, not bool, depth int) effect {
+	var list []effect
+	for _, a := range e.Args {
+		inner := not
+		if e.Boolop == pgquery.BoolExprType_NOT_EXPR {
+			inner = !not
+		}
+		list = append(list, f.effect(a, inner, depth+1))
+	}
+	switch {
+	case e.Boolop == pgquery.BoolExprType_NOT_EXPR && len(list) == 1:
+		return list[0]
+	case e.Boolop == pgquery.BoolExprType_AND_EXPR && !not, e.Boolop == pgquery.BoolExprType_OR_EXPR && not:
+		return every(list)
+	case e.Boolop == pgquery.BoolExprType_AND_EXPR, e.Boolop == pgquery.BoolExprType_OR_EXPR:
+		return either(list)
+	}
+	return effect{}
 }
 
-// selfMember recognises a membership test in the target itself, which holds for each row.
-func (t target) selfMember(e *pgquery.SubLink) bool {
-	s := e.Subselect.GetSelectStmt()
-	if s == nil || e.SubLinkType != pgquery.SubLinkType_ANY_SUBLINK && e.SubLinkType != pgquery.SubLinkType_EXISTS_SUBLINK {
-		return false
+// every is the effect of conditions that must all hold: that of the strongest.
+func every(list []effect) effect {
+	var out effect
+	for _, e := range list {
+		out.strength = max(out.strength, e.strength)
+		out.lower, out.upper = append(out.lower, e.lower...), append(out.upper, e.upper...)
 	}
-	if e.SubLinkType == pgquery.SubLinkType_ANY_SUBLINK && t.readsAll(s, 0) {
-		return true
+	if out.strength != ranged {
+		out.lower, out.upper = nil, nil
 	}
-	self := slices.ContainsFunc(s.FromClause, func(n *pgquery.Node) bool {
-		r := n.GetRangeVar()
-		return r != nil && strings.EqualFold(r.Relname, t.r.GetRelname())
-	})
-	return self && len(s.FromClause) == 1 && s.LimitCount == nil && s.HavingClause == nil && len(s.GroupClause) == 0 &&
-		(s.WhereClause == nil || e.SubLinkType == pgquery.SubLinkType_EXISTS_SUBLINK || target{r: s.FromClause[0].GetRangeVar()}.always(s.WhereClause, 1))
+	return out
+}
+
+// either is the effect of conditions of which one must hold. There is none if one of them
+// has none or is weak, or if one bounds a column from below and another from above.
+func either(list []effect) effect {
+	out := effect{strength: selective}
+	for _, e := range list {
+		if e.strength <= weak || overlap(e.lower, out.upper) || overlap(e.upper, out.lower) {
+			return effect{}
+		}
+		out.strength = min(out.strength, e.strength)
+		out.lower, out.upper = append(out.lower, e.lower...), append(out.upper, e.upper...)
+	}
+	return out
+}
+
+func overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// nullEffect: IS NULL names a value. IS NOT NULL holds for all rows of most columns.
+func (f *frame) nullEffect(e *pgquery.NullTest, not bool) effect {
+	c, ok := f.column(e.Arg)
+	if !ok || !c.own || (e.Nulltesttype == pgquery.NullTestType_IS_NULL) == not {
+		return effect{}
+	}
+	return effect{strength: selective}
+}
+
+// testEffect is that of IS TRUE and its like. Of expressions only IS TRUE is as good as the
+// expression, since the others let NULL through, or might once they are negated.
+func (f *frame) testEffect(e *pgquery.BooleanTest, not bool, depth int) effect {
+	known := e.Booltesttype != pgquery.BoolTestType_IS_NOT_UNKNOWN && e.Booltesttype != pgquery.BoolTestType_BOOL_TEST_TYPE_UNDEFINED
+	if c, ok := f.column(e.Arg); ok && c.own && known && (e.Booltesttype != pgquery.BoolTestType_IS_UNKNOWN || !not) {
+		return effect{strength: weak}
+	}
+	switch {
+	case not:
+		return effect{}
+	case e.Booltesttype == pgquery.BoolTestType_IS_TRUE:
+		return f.effect(e.Arg, false, depth+1)
+	case e.Booltesttype == pgquery.BoolTestType_IS_FALSE:
+		return f.effect(e.Arg, true, depth+1)
+	}
+	return effect{}
+}
+
+// negated are the operators that hold when others do not, but for NULL.
+var negated = map[string]string{"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "~~": "!~~", "!~~": "~~",
+	"~": "!~", "!~": "~", "~~*": "!~~*", "!~~*": "~~*", "~*": "!~*", "!~*": "~*"}
+
+// operatorEffect is that of comparisons, by operators of pg_catalog or by bare names.
+func (f *frame) operatorEffect(e *pgquery.A_Expr, not bool) effect {
+	name := names(e.Name)
+	if len(name) == 0 || len(name) > 2 || len(name) == 2 && name[0] != "pg_catalog" {
+		return effect{}
+	}
+	op := name[len(name)-1]
+	if not {
+		op = negated[op]
+	}
+	switch e.Kind {
+	case pgquery.A_Expr_Kind_AEXPR_OP, pgquery.A_Expr_Kind_AEXPR_LIKE, pgquery.A_Expr_Kind_AEXPR_ILIKE, pgquery.A_Expr_Kind_AEXPR_SIMILAR:
+		return f.comparison(op, e.Lexpr, e.Rexpr)
+	case pgquery.A_Expr_Kind_AEXPR_IN:
+		return f.membership(op, e.Lexpr, e.Rexpr.GetList().GetItems())
+	case pgquery.A_Expr_Kind_AEXPR_OP_ANY:
+		if op == "=" {
+			return f.anyElement(e.Lexpr, e.Rexpr)
+		}
+		if not && name[len(name)-1] == "=" {
+			return f.allElements(e.Lexpr, e.Rexpr)
+		}
+	case pgquery.A_Expr_Kind_AEXPR_OP_ALL:
+		if op == "<>" && !not {
+			return f.allElements(e.Lexpr, e.Rexpr)
+		}
+	case pgquery.A_Expr_Kind_AEXPR_BETWEEN:
+		if bounds := e.Rexpr.GetList().GetItems(); !not && len(bounds) == 2 {
+			return between(f.comparison(">=", e.Lexpr, bounds[0]), f.comparison("<=", e.Lexpr, bounds[1]))
+		}
+	case pgquery.A_Expr_Kind_AEXPR_NOT_DISTINCT, pgquery.A_Expr_Kind_AEXPR_DISTINCT:
+		return f.distinctEffect(e, not)
+	}
+	return effect{}
+}
+
+func between(low, high effect) effect {
+	out := every([]effect{low, high})
+	out.lower, out.upper = append(out.lower, out.upper...), append(out.upper, out.lower...)
+	return out
+}
+
+// distinctEffect is that of IS DISTINCT FROM: of = and <>, and of IS NULL.
+func (f *frame) distinctEffect(e *pgquery.A_Expr, not bool) effect {
+	same := (e.Kind == pgquery.A_Expr_Kind_AEXPR_NOT_DISTINCT) != not
+	if !e.Rexpr.GetAConst().GetIsnull() {
+		if !f.value(e.Rexpr) {
+			return effect{}
+		}
+		if !same {
+			return f.comparison("<>", e.Lexpr, e.Rexpr)
+		}
+		return f.comparison("=", e.Lexpr, e.Rexpr)
+	}
+	if c, ok := f.column(e.Lexpr); ok && c.own && same {
+		return effect{strength: selective}
+	}
+	return effect{}
 }
