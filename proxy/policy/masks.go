@@ -22,6 +22,7 @@ const (
 
 // mask is one column pattern of a MaskingRule with its function.
 type mask struct {
+	name                  sql.ColumnName
 	schema, table, column glob
 	function              masking.Func
 	rule                  *maskingRule
@@ -86,7 +87,7 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 			if len(p) != 3 || slices.Contains(p, "") {
 				return nil, fmt.Errorf("spec.columns[%d].names: %q is not SCHEMA.TABLE.COLUMN, each part a name or glob", i, name)
 			}
-			c.masks = append(c.masks, mask{newGlob(p[0], true), newGlob(p[1], true), newGlob(p[2], true), function, c})
+			c.masks = append(c.masks, mask{sql.ColumnName{Schema: p[0], Table: p[1], Column: p[2]}, newGlob(p[0], true), newGlob(p[1], true), newGlob(p[2], true), function, c})
 		}
 	}
 	return c, nil
@@ -148,6 +149,17 @@ func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
 		return sql.Uses{}
 	}
 	return m.all[ref-1].rule.uses
+}
+
+// Names returns the patterns by which columns are masked.
+func (m *masks) Names() []sql.ColumnName {
+	var out []sql.ColumnName
+	for i := range m.all {
+		if !m.lift[m.all[i].rule] {
+			out = append(out, m.all[i].name)
+		}
+	}
+	return out
 }
 
 // Func returns the function of a mask and the rule that it is from.

@@ -45,7 +45,13 @@ type Columns interface {
 	Mask(schema, table, column string) MaskRef
 	// Uses returns what a column with this mask may be used for besides plain output.
 	Uses(ref MaskRef) Uses
+	// Names returns the patterns by which columns are masked.
+	Names() []ColumnName
 }
+
+// ColumnName names columns; in a pattern each part is a glob, in which "*" stands for any
+// run of characters, and letter case does not count.
+type ColumnName struct{ Schema, Table, Column string }
 
 // Uses are what a rule admits for masked columns besides plain output. The zero value
 // admits nothing.

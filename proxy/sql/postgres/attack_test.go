@@ -30,6 +30,14 @@ var maskedNames = []string{"ssn", "email", "card", "balance"}
 
 func (masks) Empty() bool { return false }
 
+func (masks) Names() []sql.ColumnName {
+	out := make([]sql.ColumnName, 0, len(maskedNames))
+	for _, n := range maskedNames {
+		out = append(out, sql.ColumnName{Schema: "*", Table: "*", Column: n})
+	}
+	return out
+}
+
 func (masks) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
 
 func (masks) Mask(schema, _, column string) sql.MaskRef {

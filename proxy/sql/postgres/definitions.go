@@ -102,7 +102,7 @@ var columnsQuery = func() string {
 		` WHERE f.adrelid OPERATOR(pg_catalog.=) ` + of + `` +
 		` UNION ALL SELECT 'unique', i.indrelid::pg_catalog.text, i.indkey::pg_catalog.text, CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN '' ELSE 'x' END, NULL` +
 		` FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) ` + of + ` AND (i.indisunique OR i.indisexclusion)` +
-		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text, b.attname::pg_catalog.text` +
+		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, b.attnum::pg_catalog.text)::pg_catalog.text, b.attname::pg_catalog.text` +
 		` FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
 		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +

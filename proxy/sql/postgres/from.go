@@ -104,6 +104,9 @@ func (t *tracer) relation(m *pgquery.RangeVar) *relation {
 	case r.kind != 'r' && r.kind != 'p':
 		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables can be used")
 		return nil
+	case r.drifted != "":
+		t.deny("a rule masks the column " + r.drifted + ", which does not exist; it may have another name now, so the table is shut until the rule is corrected")
+		return nil
 	case r.temporary && r.schema != t.names.temp:
 		t.deny("a temporary table of another session is named")
 		return nil

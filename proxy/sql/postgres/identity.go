@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
@@ -19,6 +21,8 @@ type identities struct {
 	mu      sync.RWMutex
 	columns map[identity][]fullName
 	held    map[relationIdentity]bool // relations of columns
+	// surveyed is when each database was surveyed, by the policy of that time.
+	surveyed map[[2]string]time.Time
 }
 
 type relationIdentity struct {
@@ -42,12 +46,14 @@ const (
 	// surveyPage is how many columns one question returns, maxSurveyPages how many are asked.
 	surveyPage     = 10_000
 	maxSurveyPages = 200
+	// surveyEvery is how long sessions that begin rely on the survey of another.
+	surveyEvery = 10 * time.Second
 )
 
 var errManyIdentities = errors.New("more masked columns were seen than are remembered; restart the proxy")
 
 func newIdentities() *identities {
-	return &identities{columns: map[identity][]fullName{}, held: map[relationIdentity]bool{}}
+	return &identities{columns: map[identity][]fullName{}, held: map[relationIdentity]bool{}, surveyed: map[[2]string]time.Time{}}
 }
 
 // put remembers that a column is masked under a name.
@@ -124,6 +130,11 @@ func (s *identities) survey(ctx context.Context, c *Catalog, masks sql.Columns, 
 	}
 	v := values(answers[0][0])
 	database := v[1] + "." + v[2]
+	if s.lately(database, version) {
+		c.database, c.surveyed = database, version
+		return nil
+	}
+	began := time.Now()
 	after := []string{"0", "0"}
 	for range maxSurveyPages {
 		answers, err := c.q.Ask(ctx, Question{SQL: surveyQuery, Arguments: after})
@@ -145,10 +156,30 @@ func (s *identities) survey(ctx context.Context, c *Catalog, masks sql.Columns, 
 		}
 		if len(answers[0]) < surveyPage {
 			c.database, c.surveyed = database, version
+			s.done(database, version, began)
 			return nil
 		}
 	}
 	return errManyIdentities
+}
+
+// lately reports whether a survey of the database was made not long ago.
+func (s *identities) lately(database, version string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at, made := s.surveyed[[2]string{database, version}]
+	return made && version != "" && time.Since(at) < surveyEvery
+}
+
+func (s *identities) done(database, version string, began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, at := range s.surveyed {
+		if time.Since(at) >= surveyEvery {
+			delete(s.surveyed, k)
+		}
+	}
+	s.surveyed[[2]string{database, version}] = began
 }
 
 // note takes a row of surveyQuery.
@@ -208,4 +239,37 @@ func (s *identities) formerly(ctx context.Context, c *Catalog, d *definitions, r
 		}
 	}
 	return out, nil
+}
+
+// drifted returns a name in the rules, without a star, of a column that a relation should
+// have and neither has nor had: it may have been renamed before anybody looked.
+func (k *known) drifted(r *relation, numbers map[string]*column) string {
+	for _, p := range k.masks.Names() {
+		if strings.Contains(p.Schema+p.Table+p.Column, "*") || !strings.EqualFold(p.Schema, r.schema) || !strings.EqualFold(p.Table, r.name) ||
+			slices.ContainsFunc(r.columns, func(c column) bool { return strings.EqualFold(c.name, p.Column) }) {
+			continue
+		}
+		had := false
+		for n := range numbers {
+			number, err := strconv.Atoi(n)
+			had = had || err == nil && slices.ContainsFunc(k.masked.names(identity{relationIdentity{k.database, r.oid}, number}), func(f fullName) bool {
+				return strings.EqualFold(f.schema, p.Schema) && strings.EqualFold(f.table, p.Table) && strings.EqualFold(f.column, p.Column)
+			})
+		}
+		if !had {
+			return p.Schema + "." + p.Table + "." + p.Column
+		}
+	}
+	return ""
+}
+
+// follows reports whether a column of a relation was masked, given as texts.
+func (k *known) follows(relation, attribute string) bool {
+	oid, err := strconv.ParseUint(relation, 10, 32)
+	number, err2 := strconv.Atoi(attribute)
+	if err != nil || err2 != nil {
+		return true
+	}
+	ref, _ := k.masked.mask(identity{relationIdentity{k.database, uint32(oid)}, number}, k.masks)
+	return ref != 0
 }

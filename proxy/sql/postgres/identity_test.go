@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cardea-dev/cardea/proxy/sql"
 	"github.com/cardea-dev/cardea/test/pgtest"
 )
 
@@ -41,5 +42,62 @@ func TestMasksFollowColumns(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// exactly masks one column by its full name.
+type exactly struct{ masks }
+
+func (exactly) Mask(schema, table, column string) sql.MaskRef {
+	if schema == "public" && table == "customers" && column == "email" {
+		return 1
+	}
+	return 0
+}
+
+func (exactly) Names() []sql.ColumnName {
+	return []sql.ColumnName{{Schema: "Public", Table: "customers", Column: "EMAIL"}}
+}
+
+// TestNamesThatAreGone renames a column of which a rule says the full name: whoever saw it
+// before follows it, and whoever did not shuts the table.
+func TestNamesThatAreGone(t *testing.T) {
+	s := pgtest.Start(t)
+	schema(t, s, "original")
+	copyDatabase(t, s, "gone")
+	watching := connect(t, s, newAnalyzer(t), "analyst", "pw", "gone")
+	watching.columns = exactly{}
+	if _, refused := watching.send(t, "select id from orders"); refused != "" {
+		t.Fatal(refused)
+	}
+	s.Exec(t, "gone", "alter table customers rename email to mail")
+	if seen, refused := watching.send(t, "select mail from customers"); refused != "" || !strings.Contains(seen, "masked") {
+		t.Errorf("saw %q, refused: %s", seen, refused)
+	}
+	late := connect(t, s, newAnalyzer(t), "analyst", "pw", "gone")
+	late.columns = exactly{}
+	for _, text := range []string{"select mail from customers", "select id from customers", "update customers set name = 'x' where id = 1", "select * from public.customers c"} {
+		if seen, refused := late.send(t, text); !strings.Contains(refused, "Public.customers.EMAIL, which does not exist") {
+			t.Errorf("%s: saw %q, refused: %s", text, seen, refused)
+		}
+	}
+	if _, refused := late.send(t, "select id from orders"); refused != "" {
+		t.Errorf("another table is shut: %s", refused)
+	}
+}
+
+// TestReferencesToColumnsThatWereRenamed writes to a column that references a masked one:
+// whether that works tells which values are there.
+func TestReferencesToColumnsThatWereRenamed(t *testing.T) {
+	s := pgtest.Start(t)
+	schema(t, s, "original")
+	copyDatabase(t, s, "referenced")
+	b := connect(t, s, newAnalyzer(t), "analyst", "pw", "referenced")
+	if _, refused := b.send(t, "select id from orders"); refused != "" {
+		t.Fatal(refused)
+	}
+	s.Exec(t, "referenced", "alter table logins rename email to address")
+	if _, refused := b.send(t, "insert into tickets(id, contact) values (1, 'ada@example.com')"); refused == "" {
+		t.Error("a foreign key to a masked column can be tried")
 	}
 }

@@ -25,6 +25,8 @@ type relation struct {
 	// telling are columns where the outcome of writing a value tells about others' values of
 	// a masked column.
 	telling map[string]bool
+	// drifted is a column in the rules that it does not have; empty for none.
+	drifted string
 }
 
 // column is an output of a relation, a sub-select or a statement.
@@ -262,9 +264,10 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 		}
 	}
 	for _, row := range rows {
-		describeTelling(values(row), byOID, numbered, k.masks)
+		k.describeTelling(values(row), byOID, numbered)
 	}
 	for oid, r := range byOID {
+		r.drifted = k.drifted(r, numbered[oid])
 		d.relations[r.oid] = true
 		for n, c := range numbered[oid] {
 			number, err := strconv.ParseUint(n, 10, 16)
@@ -308,7 +311,7 @@ func (k *known) describeColumn(r *relation, name string, number int, kin [][3]st
 
 // describeTelling notes what else tells of a masked column: columns generated from it,
 // unique indexes over it, references to it.
-func describeTelling(v [5]string, byOID map[string]*relation, numbered map[string]map[string]*column, masks sql.Columns) {
+func (k *known) describeTelling(v [5]string, byOID map[string]*relation, numbered map[string]map[string]*column) {
 	r := byOID[v[1]]
 	switch v[0] {
 	case "generated":
@@ -325,8 +328,8 @@ func describeTelling(v [5]string, byOID map[string]*relation, numbered map[strin
 			}
 		}
 	case "reference":
-		var referenced [2]string
-		if json.Unmarshal([]byte(v[3]), &referenced) != nil || masks.Mask(referenced[0], referenced[1], v[4]) != 0 {
+		var to [4]string // schema, table, OID and number of the column
+		if json.Unmarshal([]byte(v[3]), &to) != nil || k.masks.Mask(to[0], to[1], v[4]) != 0 || k.follows(to[2], to[3]) {
 			r.telling[v[2]] = true
 		}
 	}
