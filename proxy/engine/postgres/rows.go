@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"errors"
-
 	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	pgmask "github.com/cardea-dev/cardea/proxy/masking/postgres"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -18,20 +16,7 @@ func (r *relay) dataRow(size int) error {
 		return r.targetError("a row that nothing asked for")
 	}
 	if h.own != nil {
-		if size > maxInquiry {
-			return r.targetError("a message is too long")
-		}
-		m, err := r.up.in.whole(size)
-		if err == nil && !h.own.asserts {
-			err = h.own.add(m[headSize:])
-		}
-		if errors.Is(err, errMessage) || errors.Is(err, errBig) {
-			return r.targetError("a malformed message")
-		}
-		if err != nil {
-			return r.targetGone(err)
-		}
-		return nil
+		return r.ownRow(h.own, size)
 	}
 	c := h.command
 	r.current = c
@@ -58,6 +43,24 @@ func (r *relay) dataRow(size int) error {
 		return r.targetError("a malformed message")
 	}
 	return r.out.write(m)
+}
+
+// ownRow handles a row of the gate's own inquiry. mu is held.
+func (r *relay) ownRow(q *inquiry, size int) error {
+	if size > maxInquiry {
+		return r.targetError("a message is too long")
+	}
+	m, err := r.up.in.whole(size)
+	if err != nil {
+		return r.targetGone(err)
+	}
+	if q.asserts {
+		return nil // that it came says all
+	}
+	if q.add(m[headSize:]) != nil {
+		return r.targetError("a malformed message")
+	}
+	return nil
 }
 
 // columnsOf returns what was described of the result of an Execute.

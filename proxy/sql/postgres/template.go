@@ -175,47 +175,57 @@ func skeleton(dst, text []byte) (key []byte, constants []sql.Span, ok bool) {
 	constants = make([]sql.Span, 0, 8)
 	afterString := false // nothing but space since a string: another one would continue it
 	for i := 0; i < len(text); {
-		c := text[i]
-		start := i
-		switch {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		c, start := text[i], i
+		if isSpace(c) {
 			dst = append(dst, c)
 			i++
 			continue
-		case isLetter(c):
-			for i < len(text) && (isLetter(text[i]) || isDigit(text[i])) {
-				i++
-			}
-			// A string behind a name may be of another kind, and a dollar goes on with the name.
-			if i < len(text) && (text[i] == '\'' || text[i] == '"' || text[i] == '$') {
-				return nil, nil, false
-			}
-			dst = append(dst, text[start:i]...)
-		case isDigit(c):
-			if i = integerEnd(text, i); i < 0 {
-				return nil, nil, false
-			}
-			dst = append(dst, integerMark...)
-			constants = append(constants, sql.Span{Start: start, End: i})
-		case c == '\'' || c == '"':
-			if i = quotedEnd(text, i); i < 0 || c == '\'' && afterString {
-				return nil, nil, false
-			}
-			if c == '"' {
-				dst = append(dst, text[start:i]...)
-				break
-			}
-			dst = append(dst, stringMark...)
-			constants = append(constants, sql.Span{Start: start, End: i})
-		case isPunctuation(c) && !beginsComment(text[i:]):
-			dst = append(dst, c)
-			i++
-		default:
+		}
+		if i = tokenEnd(text, i); i < 0 || c == '\'' && afterString {
 			return nil, nil, false
 		}
 		afterString = c == '\''
+		switch {
+		case isDigit(c):
+			dst = append(dst, integerMark...)
+		case c == '\'':
+			dst = append(dst, stringMark...)
+		default:
+			dst = append(dst, text[start:i]...)
+			continue
+		}
+		constants = append(constants, sql.Span{Start: start, End: i})
 	}
 	return dst, constants, len(constants) > 0 && len(constants) <= maxTemplateConstants
+}
+
+// tokenEnd returns the end of the name, the constant or the character of an operator that
+// begins at i; negative if it is none that is read here.
+func tokenEnd(text []byte, i int) int {
+	switch c := text[i]; {
+	case isLetter(c):
+		return nameEnd(text, i)
+	case isDigit(c):
+		return integerEnd(text, i)
+	case c == '\'' || c == '"':
+		return quotedEnd(text, i)
+	case isPunctuation(c) && !beginsComment(text[i:]):
+		return i + 1
+	}
+	return -1
+}
+
+// nameEnd returns the end of the name that begins at i; negative if something stands behind
+// it that would change it, or that it would change.
+func nameEnd(text []byte, i int) int {
+	for i < len(text) && (isLetter(text[i]) || isDigit(text[i])) {
+		i++
+	}
+	// A string behind a name may be of another kind, and a dollar goes on with the name.
+	if i < len(text) && (text[i] == '\'' || text[i] == '"' || text[i] == '$') {
+		return -1
+	}
+	return i
 }
 
 // integerEnd returns the end of the integer that begins at i; negative if it is no plain
@@ -252,6 +262,7 @@ func quotedEnd(text []byte, i int) int {
 	return i + 1
 }
 
+func isSpace(c byte) bool  { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 
