@@ -22,27 +22,14 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 		dst = append(dst, `,"conn":`...)
 		dst = strconv.AppendUint(dst, uint64(e.Connection), 10)
 	}
-	var content any
 	switch {
 	case e.Kind == KindCommand && e.Command != nil:
 		return append(appendCommand(append(dst, `,"command":`...), e.Command), '}', '\n'), nil
 	case e.Kind == KindResponse && e.Response != nil:
 		return append(appendResponse(append(dst, `,"response":`...), e.Response), '}', '\n'), nil
-	case e.Kind == KindStarted && e.Started != nil:
-		content = e.Started
-	case e.Kind == KindConnected && e.Connected != nil:
-		content = e.Connected
-	case e.Kind == KindHeld && e.Held != nil:
-		content = e.Held
-	case e.Kind == KindInput && e.Input != nil:
-		content = e.Input
-	case e.Kind == KindMessage && e.Message != nil:
-		content = e.Message
-	case e.Kind == KindDisconnected && e.Disconnected != nil:
-		content = e.Disconnected
-	case e.Kind == KindEnded && e.Ended != nil:
-		content = e.Ended
-	default:
+	}
+	content := rareContent(e)
+	if content == nil {
 		return nil, fmt.Errorf("encode event: its kind %q has no content", e.Kind)
 	}
 	b, err := json.Marshal(content)
@@ -53,6 +40,28 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 	dst = append(dst, e.Kind...)
 	dst = append(dst, `":`...)
 	return append(append(dst, b...), '}', '\n'), nil
+}
+
+// rareContent returns what an event of the kinds that are rare holds; nil if that is not
+// what its kind says.
+func rareContent(e *Event) any {
+	switch {
+	case e.Kind == KindStarted && e.Started != nil:
+		return e.Started
+	case e.Kind == KindConnected && e.Connected != nil:
+		return e.Connected
+	case e.Kind == KindHeld && e.Held != nil:
+		return e.Held
+	case e.Kind == KindInput && e.Input != nil:
+		return e.Input
+	case e.Kind == KindMessage && e.Message != nil:
+		return e.Message
+	case e.Kind == KindDisconnected && e.Disconnected != nil:
+		return e.Disconnected
+	case e.Kind == KindEnded && e.Ended != nil:
+		return e.Ended
+	}
+	return nil
 }
 
 func appendCommand(dst []byte, c *Command) []byte {

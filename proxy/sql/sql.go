@@ -31,7 +31,7 @@ const (
 // mask.
 type MaskRef uint32
 
-// WholeValue, set in a MaskRef, says that the output is made of a masked column's value and
+// WholeValue is set in a MaskRef and says that the output is made of a masked column's value and
 // hidden whole, whatever the mask shows of the column itself.
 const WholeValue MaskRef = 1 << 31
 

@@ -28,7 +28,7 @@ func (c *canceler) start(live context.Context) {
 	c.mu.Lock()
 	c.live = live
 	c.mu.Unlock()
-	c.watch.start()
+	c.watch.start() //nolint:contextcheck // what it begins ends with live
 }
 
 // stop ends that: no request is begun any more.
@@ -52,7 +52,7 @@ func (c *canceler) client(ctx context.Context) {
 		c.mu.Unlock()
 		return
 	}
-	sent := c.begin()
+	sent := c.begin() //nolint:contextcheck // it ends with the session, not with the client that asks
 	c.mu.Unlock()
 	select {
 	case <-sent:

@@ -217,11 +217,11 @@ func (r *relay) maskedWords(m []byte) ([]byte, error) {
 			}
 		}
 		words := b.string()
-		masked, found := r.detectors.Replace(out, words, detect.Plain)
-		if found == 0 {
-			masked = append(masked, words...)
+		var found int
+		if out, found = r.detectors.Replace(out, words, detect.Plain); found == 0 {
+			out = append(out, words...)
 		}
-		out = append(masked, 0)
+		out = append(out, 0)
 	}
 	if b.end() != nil {
 		return nil, r.targetError("a malformed message")

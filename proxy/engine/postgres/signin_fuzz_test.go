@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -154,8 +155,8 @@ func TestLoginWithoutPassword(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the login has none") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if r := err.(*errTarget).refusal(); r.Code != policy.CodeUpstream {
-			t.Errorf("%s: %v", name, r)
+		if target := (*errTarget)(nil); !errors.As(err, &target) || target.refusal().Code != policy.CodeUpstream {
+			t.Errorf("%s: %v is not the target's fault", name, err)
 		}
 		client.Close()
 		server.Close()

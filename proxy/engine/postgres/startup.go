@@ -93,23 +93,7 @@ func parseStartup(code uint32, body []byte) (*startup, error) {
 		}
 		seen[name] = true
 		body = rest
-		switch {
-		case name == "user":
-			s.user = value
-		case name == "database":
-			s.database = value
-		case strings.HasPrefix(name, "_pq_."):
-			s.unknown, s.negotiate = append(s.unknown, name), true
-		case strings.EqualFold(name, "options"):
-			// What is said by itself overrides what options say, as on the server.
-			if list, ok := optionSettings(value); ok {
-				s.parameters = append(list, s.parameters...)
-				continue
-			}
-			s.parameters = append(s.parameters, parameter{"options", value})
-		default:
-			s.parameters = append(s.parameters, parameter{name, value})
-		}
+		s.set(name, value)
 	}
 	if s.database == "" {
 		s.database = s.user
@@ -118,6 +102,27 @@ func parseStartup(code uint32, body []byte) (*startup, error) {
 		return nil, errStartup
 	}
 	return s, nil
+}
+
+// set takes what the message says of one name.
+func (s *startup) set(name, value string) {
+	switch {
+	case name == "user":
+		s.user = value
+	case name == "database":
+		s.database = value
+	case strings.HasPrefix(name, "_pq_."):
+		s.unknown, s.negotiate = append(s.unknown, name), true
+	case strings.EqualFold(name, "options"):
+		// What is said by itself overrides what options say, as on the server.
+		if list, ok := optionSettings(value); ok {
+			s.parameters = append(list, s.parameters...)
+			return
+		}
+		s.parameters = append(s.parameters, parameter{"options", value})
+	default:
+		s.parameters = append(s.parameters, parameter{name, value})
+	}
 }
 
 // get returns a setting of the start-up message, the last if there are several; names are

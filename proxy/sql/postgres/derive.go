@@ -51,13 +51,8 @@ func (t *tracer) derive(n *pgquery.Node, s *scope, depth int) (c column, ok bool
 		c := t.reference(e, s)
 		return c, !c.secret && textTypes[c.typ] && (c.mask == 0 || c.uses.MaskedExpressions)
 	case *pgquery.TypeCast:
-		name := names(e.TypeName.GetNames())
 		c, ok := t.derive(e.Arg, s, depth+1)
-		if !ok || len(e.TypeName.GetTypmods()) > 0 || len(e.TypeName.GetArrayBounds()) > 0 || last(e.TypeName.GetNames()) != "text" && last(e.TypeName.GetNames()) != "varchar" ||
-			len(name) == 1 && t.names.types[name[0]] || len(name) == 2 && name[0] != "pg_catalog" || len(name) > 2 {
-			return column{}, false
-		}
-		return c, true
+		return c, ok && t.toText(e.TypeName)
 	case *pgquery.CoalesceExpr:
 		return t.deriveAll(e.Args, s, depth, true)
 	case *pgquery.A_Expr:
@@ -69,6 +64,20 @@ func (t *tracer) derive(n *pgquery.Node, s *scope, depth int) (c column, ok bool
 		return t.deriveCall(e, s, depth)
 	}
 	return column{}, false
+}
+
+// toText reports whether a type is text or varchar without a length, of the server's own.
+func (t *tracer) toText(n *pgquery.TypeName) bool {
+	if len(n.GetTypmods()) > 0 || len(n.GetArrayBounds()) > 0 || last(n.GetNames()) != "text" && last(n.GetNames()) != "varchar" {
+		return false
+	}
+	switch name := names(n.GetNames()); len(name) {
+	case 1:
+		return !t.names.types[name[0]]
+	case 2:
+		return name[0] == "pg_catalog"
+	}
+	return false
 }
 
 func (t *tracer) deriveCall(e *pgquery.FuncCall, s *scope, depth int) (column, bool) {

@@ -31,22 +31,6 @@ func (c *classifier) reach(m any) {
 		if m.Targtype == pgquery.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA {
 			c.unnamedIn(m.Objects)
 		}
-	case *pgquery.ReindexStmt:
-		if m.Relation == nil {
-			schema := ""
-			if m.Kind == pgquery.ReindexObjectType_REINDEX_OBJECT_SCHEMA {
-				schema = m.Name
-			}
-			c.unnamed(schema, true)
-		}
-	case *pgquery.VacuumStmt:
-		if len(m.Rels) == 0 {
-			c.unnamed("", true)
-		}
-	case *pgquery.ClusterStmt:
-		if m.Relation == nil {
-			c.unnamed("", true)
-		}
 	case *pgquery.ImportForeignSchemaStmt:
 		c.unnamed(m.LocalSchema, true)
 	case *pgquery.CreatePublicationStmt:
@@ -63,16 +47,41 @@ func (c *classifier) reach(m any) {
 		}
 	case *pgquery.AlterTableMoveAllStmt, *pgquery.DropOwnedStmt, *pgquery.ReassignOwnedStmt, *pgquery.DropdbStmt:
 		c.unnamed("", true)
+	default:
+		c.reachUpkeep(m)
+	}
+}
+
+// reachUpkeep notes what is kept up when no relation is named.
+func (c *classifier) reachUpkeep(m any) {
+	switch m := m.(type) {
+	case *pgquery.ReindexStmt:
+		if m.Relation == nil {
+			schema := ""
+			if m.Kind == pgquery.ReindexObjectType_REINDEX_OBJECT_SCHEMA {
+				schema = m.Name
+			}
+			c.unnamed(schema, true)
+		}
+	case *pgquery.VacuumStmt:
+		if len(m.Rels) == 0 {
+			c.unnamed("", true)
+		}
+	case *pgquery.ClusterStmt:
+		if m.Relation == nil {
+			c.unnamed("", true)
+		}
 	}
 }
 
 // reachDrop notes what goes with what is dropped.
 func (c *classifier) reachDrop(m *pgquery.DropStmt) {
-	switch {
-	case m.RemoveType == pgquery.ObjectType_OBJECT_SCHEMA:
+	switch m.RemoveType {
+	case pgquery.ObjectType_OBJECT_SCHEMA:
 		c.unnamedIn(m.Objects)
-	case m.RemoveType == pgquery.ObjectType_OBJECT_EXTENSION:
+	case pgquery.ObjectType_OBJECT_EXTENSION:
 		c.unnamed("", true)
+	default: // the others name what they drop
 	}
 	if m.Behavior == pgquery.DropBehavior_DROP_CASCADE {
 		c.unnamed("", true)

@@ -191,7 +191,7 @@ func silentReplica(t *testing.T, server *pgtest.Server) {
 		t.Errorf("%d at a time", n)
 	}
 	for range 64 {
-		g.over(t)
+		_ = g.over(t)
 	}
 }
 

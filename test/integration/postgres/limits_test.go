@@ -120,7 +120,7 @@ func idleTimeout(t *testing.T, server *pgtest.Server) {
 }
 
 func statementTimeout(t *testing.T, server *pgtest.Server) {
-	for kind, options := range map[string][]option{"": nil, " with masks": {masking(v1alpha1.MaskFunction{Redact: &v1alpha1.RedactFunction{}}, "public.t.id")}} {
+	for kind, options := range map[string][]option{"": nil, ", with masks": {masking(v1alpha1.MaskFunction{Redact: &v1alpha1.RedactFunction{}}, "public.t.id")}} {
 		g, clk := limited(t, server, options...)
 		c := g.grant("agent", v1alpha1.AccessReadWrite)
 		limit(g, 0, time.Minute)
@@ -173,7 +173,7 @@ func statementTimeout(t *testing.T, server *pgtest.Server) {
 		if got := fe.answer(clk, "FATAL"); !strings.Contains(got, "FATAL(57014 CDA-1012: the statement ran for longer than 1m0s and could not be cancelled") {
 			t.Errorf("got %s", got)
 		}
-		g.over(t)
+		_ = g.over(t)
 	})
 	t.Run("COPY of a client that sends little", func(t *testing.T) {
 		fe := frontend(t, g, c, "postgres")

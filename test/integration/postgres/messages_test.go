@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"strings"
 	"testing"
 
@@ -125,7 +125,7 @@ func noticesAreRecorded(t *testing.T, server *pgtest.Server) {
 		fe := frontend(t, g, c, "postgres")
 		fe.send(query("begin; savepoint a; select shout(0)"))
 		fe.untilReady()
-		g.recorder.Fail(fmt.Errorf("disk full"))
+		g.recorder.Fail(errors.New("disk full"))
 		fe.send(query("commit; commit"))
 		if got := fe.untilReady(); strings.Contains(got, "Notice") || !strings.Contains(got, "CDA-1011") {
 			t.Errorf("got %s", got)
@@ -193,7 +193,7 @@ func copiedDataAreRecorded(t *testing.T, server *pgtest.Server) {
 		fe := frontend(t, g, g.grant("agent", v1alpha1.AccessReadWrite), "postgres")
 		fe.send(query("copy t from stdin"))
 		fe.until("CopyInResponse")
-		g.recorder.Fail(fmt.Errorf("disk full"))
+		g.recorder.Fail(errors.New("disk full"))
 		fe.send(&pgproto3.CopyData{Data: []byte("999999\tx\n")}, &pgproto3.CopyDone{})
 		if got := fe.untilReady(); !strings.Contains(got, "FATAL(58000 CDA-1011") {
 			t.Errorf("got %s", got)

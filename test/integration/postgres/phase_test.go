@@ -95,7 +95,7 @@ func TestOutOfPhase(t *testing.T) {
 func TestCancelHitsWhatRuns(t *testing.T) {
 	server := pgtest.Start(t)
 	server.Exec(t, "postgres", "create table people(id int, email text); insert into people values (1, 'dora@example.com')")
-	for kind, options := range map[string][]option{"": nil, " with masks": {masking(v1alpha1.MaskFunction{Redact: &v1alpha1.RedactFunction{}}, "public.people.email")}} {
+	for kind, options := range map[string][]option{"": nil, ", with masks": {masking(v1alpha1.MaskFunction{Redact: &v1alpha1.RedactFunction{}}, "public.people.email")}} {
 		g := start(t, server, options...)
 		c := g.grant("agent", v1alpha1.AccessReadOnly)
 		cancel := func(fe *raw) { secure(t, g, "", cancelRequest(t, fe.h.PID, fe.h.SecretKey)) }

@@ -39,15 +39,15 @@ func TestG3RelaxedRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
+		var got []byte
 		for rows.Next() {
 			if v := rows.RawValues()[0]; v != nil {
-				got += string(v)
+				got = append(got, v...)
 			} else {
-				got += "NULL"
+				got = append(got, "NULL"...)
 			}
 		}
-		if rows.Err() != nil || got != want {
+		if rows.Err() != nil || string(got) != want {
 			t.Errorf("%s: %q, %v, want %q", text, got, rows.Err(), want)
 		}
 	}
