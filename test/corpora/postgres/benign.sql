@@ -87,3 +87,80 @@ select code from v_customers -- denied: views are not expanded yet
 merge into orders o using customers c on o.id = c.id when matched then do nothing -- denied: MERGE
 SELECT result.A_ATTNUM, result.KEY_SEQ FROM (SELECT a.attnum AS A_ATTNUM, (information_schema._pg_expandarray(i.indkey)).n AS KEY_SEQ, information_schema._pg_expandarray(i.indkey) AS KEYS FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_index i ON a.attrelid = i.indrelid) result WHERE result.A_ATTNUM = (result.KEYS).x ORDER BY result.key_seq
 SELECT koi.key, koi.arridx FROM pg_index i, unnest(i.indkey, i.indoption) WITH ORDINALITY koi(key, option, arridx)
+SELECT "orders"."id", "orders"."customer_id", "orders"."total" FROM "orders" WHERE "orders"."id" = 10 LIMIT 21
+SELECT "customers".* FROM "customers" WHERE "customers"."id" = 1 LIMIT 1
+SELECT "customers"."id" AS "id", "customers"."name" AS "name", "customers"."email" AS "email" FROM "customers" ORDER BY "customers"."id" ASC LIMIT 25 OFFSET 0
+SELECT COUNT(*) AS "__count" FROM "orders"
+SELECT COUNT(*) FROM "orders" WHERE "orders"."customer_id" = 1
+SELECT 1 AS one FROM "customers" WHERE "customers"."id" = 1 LIMIT 1
+SELECT (1) AS "a" FROM "orders" WHERE "orders"."total" > 5 LIMIT 1
+SELECT "orders".* FROM "orders" INNER JOIN "customers" ON "customers"."id" = "orders"."customer_id" WHERE "customers"."name" = 'Ada Lovelace'
+SELECT DISTINCT "orders"."customer_id" FROM "orders" ORDER BY "orders"."customer_id"
+SELECT "orders"."id" FROM "orders" WHERE "orders"."customer_id" IN (SELECT U0."id" FROM "customers" U0 WHERE U0."name" LIKE 'A%')
+SELECT "orders"."id" FROM "orders" WHERE NOT EXISTS (SELECT 1 FROM "customers" U0 WHERE U0."id" = "orders"."customer_id")
+SELECT "customers"."id", (SELECT COUNT(U0."id") FROM "orders" U0 WHERE U0."customer_id" = "customers"."id") AS "n" FROM "customers"
+SELECT c0."id", c0."name" FROM "customers" AS c0 WHERE (c0."id" = ANY('{1,2}'::int[]))
+SELECT t1.id AS t1_id, t1.total AS t1_total, t2.id AS t2_id, t2.name AS t2_name FROM orders t1 LEFT OUTER JOIN customers t2 ON t2.id = t1.customer_id ORDER BY t1.id DESC
+SELECT anon_1.customer_id, anon_1.s FROM (SELECT orders.customer_id AS customer_id, sum(orders.total) AS s FROM orders GROUP BY orders.customer_id) AS anon_1 WHERE anon_1.s > 5
+INSERT INTO "orders" ("id", "customer_id", "total") VALUES (50, 1, 9.5) RETURNING "orders"."id"
+INSERT INTO "orders" ("id", "customer_id", "total") VALUES (51, 1, 9.5), (52, 2, 1.25) ON CONFLICT DO NOTHING
+INSERT INTO orders (id, customer_id, total) VALUES (50, 1, 2) ON CONFLICT (id) DO UPDATE SET total = EXCLUDED.total, customer_id = EXCLUDED.customer_id RETURNING id
+UPDATE "orders" SET "total" = 10.5 WHERE "orders"."id" = 50
+UPDATE "orders" SET "total" = ("orders"."total" + 1) WHERE "orders"."id" IN (50, 51)
+UPDATE orders SET total = v.t FROM (VALUES (50, 1.5), (51, 2.5)) AS v(id, t) WHERE v.id = orders.id
+UPDATE orders SET total = CASE WHEN id = 50 THEN 3 WHEN id = 51 THEN 4 ELSE total END WHERE id IN (50, 51)
+DELETE FROM "orders" WHERE "orders"."id" IN (SELECT "orders"."id" FROM "orders" WHERE "orders"."id" = 52)
+DELETE FROM orders WHERE id = ANY('{50,51}')
+SELECT date_trunc('month', now())::date AS month, count(*) AS n FROM orders GROUP BY 1 ORDER BY 1
+SELECT customer_id, sum(total) AS revenue, avg(total) AS mean, min(total), max(total) FROM orders GROUP BY customer_id ORDER BY revenue DESC NULLS LAST
+SELECT c.name, sum(o.total) AS revenue FROM orders o JOIN customers c ON c.id = o.customer_id GROUP BY 1 HAVING sum(o.total) > 5 ORDER BY 2 DESC LIMIT 10
+SELECT customer_id, total, sum(total) OVER (PARTITION BY customer_id ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS running FROM orders
+SELECT id, total, total - lag(total) OVER (ORDER BY id) AS change FROM orders
+SELECT id, ntile(4) OVER (ORDER BY total) AS quartile, percent_rank() OVER (ORDER BY total) FROM orders
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total) AS median FROM orders
+SELECT customer_id, count(*) FROM orders GROUP BY ROLLUP (customer_id)
+SELECT customer_id, grouping(customer_id), sum(total) FROM orders GROUP BY GROUPING SETS ((customer_id), ())
+SELECT d::date AS day, count(o.id) FROM generate_series(timestamp '2026-01-01', timestamp '2026-01-07', interval '1 day') d LEFT JOIN orders o ON o.id = extract(day FROM d) GROUP BY 1 ORDER BY 1
+WITH totals AS (SELECT customer_id, sum(total) AS s FROM orders GROUP BY 1), ranked AS (SELECT *, rank() OVER (ORDER BY s DESC) AS r FROM totals) SELECT * FROM ranked WHERE r <= 3
+SELECT c.id, x.id, x.total FROM customers c CROSS JOIN LATERAL (SELECT o.id, o.total FROM orders o WHERE o.customer_id = c.id ORDER BY o.total DESC LIMIT 1) x
+SELECT c.id, c.ssn, o.total FROM customers c LEFT JOIN LATERAL (SELECT total FROM orders WHERE customer_id = c.id LIMIT 1) o ON true ORDER BY c.id
+SELECT * FROM (SELECT id, name, row_number() OVER (ORDER BY id) AS rn FROM customers) q WHERE rn BETWEEN 1 AND 2
+SELECT json_agg(json_build_object('id', o.id, 'total', o.total)) FROM orders o
+SELECT coalesce(json_agg(t), '[]') FROM (SELECT id, total FROM orders) t
+SELECT o.id, CASE WHEN o.total >= 100 THEN 'large' WHEN o.total >= 10 THEN 'medium' ELSE 'small' END AS size, count(*) OVER () AS full_count FROM orders o
+SELECT round(avg(total), 2), count(DISTINCT customer_id) FROM orders
+SELECT string_agg(name, ', ' ORDER BY name) FROM customers
+SELECT initcap(name), length(name), left(name, 1), split_part(name, ' ', 2) FROM customers
+SELECT id FROM orders WHERE (customer_id, total) IN ((1, 20), (2, 7.25))
+SELECT id FROM orders WHERE total IS DISTINCT FROM 20 AND customer_id IS NOT NULL
+SELECT id FROM orders TABLESAMPLE SYSTEM (100)
+SELECT * FROM orders ORDER BY id FETCH FIRST 2 ROWS ONLY
+SELECT id FROM orders WHERE id > 10 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+SELECT id, name, ssn FROM customers WHERE id > 0 ORDER BY id LIMIT 50
+SELECT id, email, card, balance FROM customers WHERE name ILIKE '%ada%'
+SELECT id, 'customer' AS kind FROM customers UNION ALL SELECT id, 'order' FROM orders
+SELECT id FROM orders EXCEPT SELECT id FROM customers
+SELECT o.id FROM orders o WHERE o.total = (SELECT max(i.total) FROM orders i WHERE i.customer_id = o.customer_id)
+SELECT to_char(now(), 'YYYY-MM-DD'), current_date - 7, now() AT TIME ZONE 'UTC'
+SELECT NULLIF(total, 0), greatest(total, 10), least(total, 10), abs(total) FROM orders
+SELECT array_agg(DISTINCT customer_id) FROM orders
+SELECT unnest(ARRAY[1, 2, 3]) AS n
+SELECT key, value FROM jsonb_each_text('{"a": 1}')
+SELECT x.id FROM jsonb_to_recordset('[{"id": 1}]') AS x(id int) -- denied: a function with a column list
+SELECT '{"a": {"b": 1}}'::jsonb #>> '{a,b}', '{"a": 1}'::jsonb @> '{}'
+SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1
+SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = 'orders' ORDER BY ordinal_position
+SELECT c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.conrelid = 'orders'::regclass
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a WHERE a.attrelid = 'orders'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'orders'
+SHOW server_version
+SHOW transaction_isolation
+SET statement_timeout = '30s'
+SET datestyle = 'ISO, MDY'
+BEGIN READ ONLY
+SELECT count(*) FROM orders
+COMMIT
+EXPLAIN (FORMAT JSON) SELECT * FROM orders WHERE customer_id = 1
+PREPARE orm (int) AS SELECT "orders"."total" FROM "orders" WHERE "orders"."id" = $1
+EXECUTE orm (10)
+DEALLOCATE orm
