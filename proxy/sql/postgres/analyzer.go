@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 	"golang.org/x/sync/semaphore"
@@ -64,6 +63,7 @@ func NewAnalyzer(p *parser.Parser, remember int) *Analyzer {
 func (a *Analyzer) Analyze(ctx context.Context, in Input) (*sql.Facts, error) {
 	masked := in.Columns != nil && !in.Columns.Empty()
 	if !masked {
+		in.Catalog.disown()
 		if f := a.cache.get(in.Text); f != nil {
 			return f, nil
 		}
@@ -103,7 +103,7 @@ func (a *Analyzer) examine(ctx context.Context, in Input, masked bool) (*sql.Fac
 		in.Catalog.Forget()
 		return a.examine(ctx, in, masked)
 	}
-	if in.Catalog != nil && len(c.executes) == 0 && !hasFetch(facts) {
+	if in.Catalog != nil && len(c.executes) == 0 && !makesOrUses(facts) {
 		in.Catalog.remember(&in, tree, facts)
 	}
 	return facts, nil
@@ -146,7 +146,9 @@ func sentence(err error) string {
 	return "the statement cannot be parsed now"
 }
 
-// hasFetch reports whether a command reads a cursor, whose text is the backend's.
-func hasFetch(f *sql.Facts) bool {
-	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Kind == "Fetch" || n.Kind == "Execute" })
+// makesOrUses reports whether a command makes or uses a cursor or prepared statement, which
+// belongs to one text and not to all that differ in constants.
+func makesOrUses(f *sql.Facts) bool {
+	d, ok := f.Definitions.(*definitions)
+	return ok && (d.makes != nil || d.uses != nil)
 }

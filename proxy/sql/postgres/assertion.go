@@ -49,7 +49,7 @@ const isolationColumn = 4
 // the last that was seen.
 func (c *Catalog) Assert(f *sql.Facts) (Assertion, bool) {
 	d, ok := f.Definitions.(*definitions)
-	if !ok || d.state == "" || !c.calm || d.state != c.state {
+	if !ok || d.makes != nil || d.uses != nil || d.state == "" || !c.calm || d.state != c.state {
 		return Assertion{}, false
 	}
 	if c.asserted.state != d.state {

@@ -38,14 +38,16 @@ type Catalog struct {
 	version  string             // of the policy under which they are known
 	state    string             // the last answer to stateQuery
 	calm     bool               // the last two were the same
-	asserted asserted           // what Assert made last
-	database string             // as in identities; empty before the first survey
-	surveyed string             // the policy's version of the last survey
+	cursors  makings
+	prepares makings
+	asserted asserted // what Assert made last
+	database string   // as in identities; empty before the first survey
+	surveyed string   // the policy's version of the last survey
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.
 func NewCatalog(q Querier) *Catalog {
-	return &Catalog{q: q, calm: true, texts: templates{most: maxTextsKnown}, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
+	return &Catalog{q: q, calm: true, cursors: makings{}, prepares: makings{}, texts: templates{most: maxTextsKnown}, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
 }
 
 const (

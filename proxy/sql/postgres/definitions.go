@@ -164,6 +164,9 @@ type definitions struct {
 	state string
 	// remembered says that a read is of an earlier analysis.
 	remembered bool
+	// makes and uses are of DECLARE and PREPARE, and of FETCH and EXECUTE.
+	makes *made
+	uses  *uses
 }
 
 type readDefinition struct {
@@ -263,6 +266,14 @@ func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 	if !ok || c == nil {
 		return ErrDefinitionChanged
 	}
+	if err := d.verify(ctx, c); err != nil {
+		return err
+	}
+	return d.verifyMade(ctx, c)
+}
+
+// verify reads the definitions again if they may have changed.
+func (d *definitions) verify(ctx context.Context, c *Catalog) error {
 	if d.state != "" && c.calm {
 		answers, err := c.q.Ask(ctx, Question{SQL: stateQuery})
 		if err != nil {
@@ -301,7 +312,7 @@ func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
 // nothing. As long as it is the same the server makes the same of the same text.
 func Proof(f *sql.Facts) string {
 	d, ok := f.Definitions.(*definitions)
-	if !ok {
+	if !ok || d.makes != nil || d.uses != nil {
 		return ""
 	}
 	return d.state
@@ -318,6 +329,11 @@ func SameDefinitions(a, b *sql.Facts) bool {
 	if x == nil || y == nil {
 		return x == nil && y == nil && a.Definitions == nil && b.Definitions == nil
 	}
+	return x.same(y)
+}
+
+// same reports whether two analyses were told the same.
+func (x *definitions) same(y *definitions) bool {
 	return slices.EqualFunc(x.reads, y.reads, func(p, q readDefinition) bool {
 		return p.sum == q.sum && p.question.SQL == q.question.SQL && slices.Equal(p.question.Arguments, q.question.Arguments)
 	})

@@ -93,11 +93,6 @@ func (c *Catalog) prepared(ctx context.Context, name string) (string, bool, erro
 	return c.one(ctx, "SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) "+literal(name))
 }
 
-// cursor returns the text that a cursor was made from.
-func (c *Catalog) cursor(ctx context.Context, name string) (string, bool, error) {
-	return c.one(ctx, "SELECT statement FROM pg_catalog.pg_cursors WHERE name OPERATOR(pg_catalog.=) "+literal(name))
-}
-
 func (c *Catalog) one(ctx context.Context, query string) (string, bool, error) {
 	rows, err := c.q.Query(ctx, query)
 	if err != nil {

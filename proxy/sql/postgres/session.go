@@ -60,18 +60,13 @@ func returnsRows(m any) bool {
 	return false
 }
 
-// fetch establishes FETCH by the text that the backend has of the cursor. Every cursor
-// that DECLARE made was looked at then; one that the protocol made is not fetched from by
-// SQL, where its plan of masks is not known.
-func (t *tracer) fetch(m *pgquery.FetchStmt, s *scope) ([]column, bool) {
-	d, ok := t.sub[m].(*pgquery.DeclareCursorStmt)
-	if !ok || d.Portalname != m.Portalname {
+// fetch establishes FETCH by what was verified when the cursor was declared. One that the
+// protocol made is not fetched from by SQL, where its plan of masks is not known.
+func (t *tracer) fetch(m *pgquery.FetchStmt) ([]column, bool) {
+	if t.made == nil {
 		t.deny("FETCH names a cursor that DECLARE did not make")
-		return nil, false
 	}
-	out := t.statement(unwrap(d.Query), s)
-	t.nothingMasked(out, "a cursor")
-	return out, !m.Ismove
+	return nil, !m.Ismove
 }
 
 // createTable allows a temporary table of plain columns: it holds what the client puts in.

@@ -22,6 +22,10 @@ type tracer struct {
 	effort    int
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
 	sub map[any]any
+	// made is what was established of the cursor that FETCH reads; later are the columns of
+	// the rows that DECLARE or PREPARE may return later.
+	made  *made
+	later []column
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -71,6 +75,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		}
 		if !t.violated() {
 			out, rows = t.top(single(tree))
+			t.makes(single(tree), in, d)
 		}
 		f.Definitions = d
 	}
@@ -81,6 +86,12 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	}
 	if rows {
 		f.Outputs = outputs(out)
+	}
+	if t.made != nil {
+		f.Relations = t.made.relations
+		if rows {
+			f.Outputs = t.made.outputs
+		}
 	}
 	if len(t.used) > 0 {
 		// What is touched without being named stays, beside what the names mean.
@@ -106,29 +117,12 @@ func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResul
 	if e, ok := m.(*pgquery.ExplainStmt); ok {
 		m = unwrap(e.Query)
 	}
-	var text string
-	var found bool
-	var err error
-	switch m := m.(type) {
-	case *pgquery.ExecuteStmt:
-		text, found, err = in.Catalog.prepared(ctx, m.Name)
-	case *pgquery.FetchStmt:
-		text, found, err = in.Catalog.cursor(ctx, m.Portalname)
-	}
-	if err != nil {
+	inner, err := a.standsFor(ctx, t, m, in, d)
+	if err != nil || t.violated() {
 		return err
 	}
-	if found {
-		inner, facts, err := a.read(ctx, []byte(text))
-		if err != nil {
-			return err
-		}
-		if inner == nil || !facts.Lexed {
-			t.deny("the statement that is executed is not known")
-			return nil
-		}
-		t.sub[m] = single(inner)
-		commands = append(commands, t.sub[m])
+	if inner != nil {
+		commands = append(commands, inner)
 	}
 	t.names, err = a.resolve(ctx, in, d, commands...)
 	if err != nil {
@@ -214,7 +208,7 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 	case *pgquery.ExecuteStmt:
 		return t.execute(m, s)
 	case *pgquery.FetchStmt:
-		return t.fetch(m, s)
+		return t.fetch(m)
 	case *pgquery.ExplainStmt:
 		t.explain(m)
 		return []column{{name: "QUERY PLAN"}}, true
@@ -246,7 +240,7 @@ func (t *tracer) silent(m any, s *scope) {
 		t.parameterTypes(m.Argtypes)
 		t.nothingMasked(t.statement(unwrap(m.Query), s), "PREPARE")
 	case *pgquery.DeclareCursorStmt:
-		t.nothingMasked(t.statement(unwrap(m.Query), s), "a cursor")
+		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.CreateStmt:
 		t.createTable(m, s)
 	case *pgquery.CreateTableAsStmt:

@@ -22,6 +22,14 @@ with connection, connection.cursor("server_side") as c:
     c.itersize = 5
     c.execute("select id from orders order by id")
     assert [r[0] for r in c] == list(range(1, 21))
+with connection, connection.cursor("server_side_masked", scrollable=True) as c:
+    c.itersize = 1
+    c.execute("select name, email from customers where id < %s order by id", (3,))
+    rows = list(c)
+    print(rows)
+    assert rows[0][0] == "Ada" and all(r[1] is not None and ("canary" in r[1]) != masked for r in rows), rows
+    c.scroll(0, mode="absolute")
+    assert c.fetchone() == rows[0]
 with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as c:
     c.execute("delete from plain where note like 'psycopg2 %'")
     assert c.rowcount == 32

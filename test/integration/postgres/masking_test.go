@@ -132,7 +132,7 @@ func TestG3MaskedValuesStayMasked(t *testing.T) {
 		"copy query":   "copy (select ssn from customers) to stdout",
 		"two":          `select 1\; select ssn from customers`,
 		"do":           "do $$ begin raise notice '%', (select ssn from customers limit 1); end $$",
-		"cursor":       "declare c cursor for select ssn from customers",
+		"cursor":       "declare c cursor with hold for select upper(ssn) from customers",
 		"prepare":      "prepare p as select ssn from customers",
 		"view":         "create view v as select ssn from customers",
 		"table":        "create table t as select ssn from customers",
