@@ -33,7 +33,7 @@ import (
 
 const (
 	gate     = "shop-gate"
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 var (

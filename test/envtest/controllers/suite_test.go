@@ -63,7 +63,7 @@ func TestControllers(t *testing.T) {
 		t.Skip("KUBEBUILDER_ASSETS names no folder with kube-apiserver and etcd")
 	}
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(15 * time.Second)
+	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	RunSpecs(t, "Controllers")
 }
