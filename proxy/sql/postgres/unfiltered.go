@@ -30,6 +30,9 @@ const (
 type effect struct {
 	strength     strength
 	lower, upper []string
+	// paired and ordered tell of conditions that join the target with another relation, or
+	// itself, and leave rows out only together: one equals a column, one compares columns.
+	paired, ordered bool
 }
 
 // unfiltered reports whether a statement is an UPDATE, DELETE or MERGE that nothing is known
@@ -125,6 +128,10 @@ func every(list []effect) effect {
 	for _, e := range list {
 		out.strength = max(out.strength, e.strength)
 		out.lower, out.upper = append(out.lower, e.lower...), append(out.upper, e.upper...)
+		out.paired, out.ordered = out.paired || e.paired, out.ordered || e.ordered
+	}
+	if out.paired && out.ordered {
+		out.strength = max(out.strength, weak)
 	}
 	if out.strength != ranged {
 		out.lower, out.upper = nil, nil

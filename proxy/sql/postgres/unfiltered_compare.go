@@ -23,7 +23,7 @@ func (f *frame) comparison(op string, l, r *pgquery.Node) effect {
 		}
 		return every(list)
 	}
-	if e := f.compared(op, l, r); e.strength != ineffective {
+	if e := f.compared(op, l, r); e.strength != ineffective || e.paired || e.ordered {
 		return e
 	}
 	return f.compared(flipped[op], r, l)
@@ -37,11 +37,12 @@ func (f *frame) compared(op string, l, r *pgquery.Node) effect {
 	switch op {
 	case "=":
 		switch {
-		case truth(r):
+		case truth(r, plain) && f.value(r):
 			return effect{strength: weak}
 		case f.value(r), f.relates(c, plain, r, op), f.drawsScalar(c, r):
 			return effect{strength: selective}
 		}
+		return effect{paired: f.again(c, plain, r)}
 	case "<>":
 		if !hidden[c.name] && (f.value(r) && !sentinel(r) || normalized(c, r, f) || f.differs(c, plain, r)) {
 			return effect{strength: weak}
@@ -51,7 +52,7 @@ func (f *frame) compared(op string, l, r *pgquery.Node) effect {
 	case "~~", "~~*", "!~~", "!~~*", "~", "~*", "!~", "!~*":
 		switch {
 		case !narrowPattern(op, r):
-		case op[0] == '!':
+		case op[0] == '!' || !plain:
 			return effect{strength: weak}
 		default:
 			return effect{strength: selective}
@@ -144,9 +145,18 @@ func value(n *pgquery.Node, depth int) bool {
 	return false
 }
 
+// faithful are types to which a constant may be cast and mean what it says.
+var faithful = words(`text varchar bpchar int2 int4 int8 numeric float4 float8 date time timetz timestamp timestamptz interval uuid json jsonb
+	bool tid`)
+
+// uncast returns what is cast to such types.
 func uncast(n *pgquery.Node) *pgquery.Node {
-	for depth := 0; depth < 8 && n.GetTypeCast() != nil; depth++ {
-		n = n.GetTypeCast().Arg
+	for depth := 0; depth < 8; depth++ {
+		t := n.GetTypeCast()
+		if t == nil || len(t.TypeName.GetTypmods()) > 0 && last(t.TypeName.Names) != "interval" || !faithful[last(t.TypeName.GetNames())] {
+			break
+		}
+		n = t.Arg
 	}
 	return n
 }
@@ -154,13 +164,26 @@ func uncast(n *pgquery.Node) *pgquery.Node {
 // booleans are the ways to write a boolean value; a column of that type has two of them.
 var booleans = words("t f tr fa true false y n ye yes no on of off 1 0 tru fals fal")
 
-// truth reports whether a constant is, or may be, a boolean value.
-func truth(n *pgquery.Node) bool {
-	c := uncast(n).GetAConst()
-	if c.GetBoolval() != nil {
+// truth reports whether a value is, or may be, a boolean one that the text gives away.
+//
+// Plain says that it is compared with a column as it is.
+func truth(n *pgquery.Node, plain bool) bool {
+	for depth := 0; depth < 8 && n.GetTypeCast() != nil; depth++ {
+		if last(n.GetTypeCast().TypeName.GetNames()) == "bool" {
+			return true
+		}
+		n = n.GetTypeCast().Arg // of any type, such as an enumeration
+	}
+	c := n.GetAConst()
+	switch {
+	case c.GetIval() != nil:
+		return !plain && (c.GetIval().Ival == 0 || c.GetIval().Ival == 1)
+	case c.GetSval() != nil:
+		return booleans[strings.ToLower(strings.TrimSpace(c.GetSval().Sval))]
+	case c.GetBoolval() != nil:
 		return true
 	}
-	return c.GetSval() != nil && booleans[strings.ToLower(strings.TrimSpace(c.GetSval().Sval))]
+	return c == nil && n.GetParamRef() == nil && n.GetSqlvalueFunction() == nil
 }
 
 // sentinel reports whether a constant is a value that no row of most columns has.
@@ -169,9 +192,12 @@ func sentinel(n *pgquery.Node) bool {
 	if ok {
 		return v <= 0 || beyond(v)
 	}
-	c := uncast(n).GetAConst()
+	for depth := 0; depth < 8 && n.GetTypeCast() != nil; depth++ {
+		n = n.GetTypeCast().Arg // of any type, such as an enumeration
+	}
+	c := n.GetAConst()
 	if c == nil {
-		return uncast(n).GetParamRef() == nil
+		return n.GetParamRef() == nil
 	}
 	s := strings.TrimSpace(c.GetSval().GetSval())
 	return c.GetBoolval() == nil && (s == "" || strings.Contains(strings.ToLower(s), "inf") || strings.EqualFold(s, "nan"))
@@ -211,13 +237,13 @@ func (f *frame) membership(op string, l *pgquery.Node, items []*pgquery.Node) ef
 		}
 		return either(list)
 	}
-	c, _, ok := f.subject(l, 0)
+	c, plain, ok := f.subject(l, 0)
 	if !ok || len(items) == 0 || slices.ContainsFunc(items, func(n *pgquery.Node) bool { return !f.value(n) }) {
 		return effect{}
 	}
 	truths := 0
 	for _, n := range items {
-		if truth(n) {
+		if truth(n, plain) {
 			truths++
 		}
 	}
@@ -275,9 +301,10 @@ func (f *frame) rangeEffect(op string, c chosen, plain bool, r *pgquery.Node) ef
 		return e
 	}
 	if o, ok := f.column(r); ok && f.relates(c, plain, r, op) {
-		if o.own {
-			e.lower, e.upper = append(e.lower, other(op[0] == '<', o.name)...), append(e.upper, other(op[0] == '>', o.name)...)
+		if !o.own || o.of == nil || o.of != c.of {
+			return effect{ordered: true}
 		}
+		e.lower, e.upper = append(e.lower, other(op[0] == '<', o.name)...), append(e.upper, other(op[0] == '>', o.name)...)
 		return e
 	}
 	return effect{}
@@ -343,8 +370,8 @@ func span(n *pgquery.Node) bool {
 }
 
 var (
-	narrowLike  = regexp.MustCompile(`[\pL\pN@./:-]`)
-	narrowRegex = regexp.MustCompile(`^\^?[\pL\pN_@ :/-]+\$?$`)
+	narrowLike  = regexp.MustCompile(`[\pL\pN]`)
+	narrowRegex = regexp.MustCompile(`^\^?[\pL\pN_@ :/-]*[\pL\pN][\pL\pN_@ :/-]*\$?$`)
 	narrowSQL   = regexp.MustCompile(`^[\pL\pN_@ :/%-]*[\pL\pN][\pL\pN_@ :/%-]*$`)
 )
 

@@ -123,6 +123,13 @@ func (f *frame) relates(c chosen, plain bool, n *pgquery.Node, op string) bool {
 	return true
 }
 
+// again reports whether n is the same column of the same relation, looked at once more.
+func (f *frame) again(c chosen, plain bool, n *pgquery.Node) bool {
+	o, ok := f.column(n)
+	return ok && plain && o.name == c.name && !hidden[c.name] && o.of != nil && c.of != nil && o.of != c.of && o.of.relation != "" &&
+		o.of.relation == c.of.relation
+}
+
 // renames reports whether a name alone may be a column of the target under another name.
 func (f *frame) renames() bool {
 	for _, s := range f.other {
@@ -202,10 +209,19 @@ func (f *frame) named(r *pgquery.RangeVar) *supply {
 		return &supply{relation: r.Relname, loose: true}
 	}
 	if r.Schemaname == "" {
-		for _, c := range slices.Backward(f.ctes) {
-			if c.Ctename == r.Relname {
-				return f.query(c)
+		var found *supply
+		for _, c := range f.ctes {
+			if c.Ctename != r.Relname {
+				continue
 			}
+			s := *f.query(c)
+			if found != nil {
+				s.loose, s.opaque = s.loose || found.loose, s.opaque || found.opaque
+			}
+			found = &s
+		}
+		if found != nil {
+			return found
 		}
 	}
 	return &supply{relation: r.Relname}
@@ -327,7 +343,7 @@ func (f *frame) loose(s *pgquery.SelectStmt, on []*pgquery.Node) bool {
 	if f.correlated(s) {
 		return true
 	}
-	if v, ok := number(s.LimitCount); ok && v < 100000 || s.LimitCount.GetParamRef() != nil {
+	if v, ok := number(s.LimitCount); s.LimitOption == pgquery.LimitOption_LIMIT_OPTION_COUNT && (ok && v < 100000 || s.LimitCount.GetParamRef() != nil) {
 		return false
 	}
 	return len(s.GroupClause) > 0 || len(s.TargetList) != 1 || extreme(s.TargetList[0].GetResTarget().GetVal()) == nil

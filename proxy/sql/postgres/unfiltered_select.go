@@ -11,7 +11,7 @@ func (f *frame) outputsOwn(s *pgquery.SelectStmt) bool {
 	if f.lone {
 		return true
 	}
-	for _, n := range s.TargetList {
+	for _, n := range append(slices.Clone(s.TargetList), s.ValuesLists...) {
 		ok := true
 		walk(unwrap(n), 0, func(m any) {
 			if r, is := m.(*pgquery.ColumnRef); is {

@@ -56,7 +56,11 @@ var ineffectiveConditions = []string{
 	"id not in (select customer from customers where false)", "case when true then true end", "case when id = 1 then true else true end", "case id when 1 then false else true end",
 	"(id, 1) = (id, 1)", "(id, name) = (id, name)", "(id, name) >= (0, '')", "row(id) is not null", "(id, name) in ((id, name))", "orders is not null", "orders = orders", "orders.* = orders.*",
 	"tableoid = 'orders'::regclass", "tableoid > 5", "ctid >= '(0,0)'", "ctid <> '(0,0)'", "xmax = 0", "xmin <> 0", "cmin = 0", "id::bool", "id::text::bool", "name::varchar(1) = 'x'", "data @> '{}'", "data ? 'x'",
-	"data->'x' is null", "tags && tags", "id operator(public.=) 5", "id = f(5)", "f(id)", "is_old(orders)", "customers.id = 5", "xmlexists('/' passing data)", "data is json", "id = any (values (1), (id))",
+	"data->'x' is null", "tags && tags", "id operator(public.=) 5", "id = f(5)", "f(id)", "is_old(orders)", "customers.id = 5", "xmlexists('/' passing data)", "data is json",
+	"email like '%@%'", "email like '%.%'", "email ~ '@'", "name like '%x'::varchar(1)", "name like '%x'::\"char\"", "id in (select id from orders order by 1 = 1 fetch first 1 row with ties)",
+	"exists (select 1 from customers c where c.id >= orders.id)", "exists (select 1 from customers c where c.id > orders.id)", "exists (select 1 from orders o where o.id < orders.id)",
+	"done = lower('T')::bool or done = lower('F')::bool", "done::int in (0, 1)", "done::int4 = 0 or done::int4 = 1", "done::text like 't%' or done::text like 'f%'", "done = $1::bool or done = $2::bool",
+	"id in (select v.x from (values (id)) v(x))", "id in (select v.x from (values (orders.id)) v(x))", "id in (select v.x from customers, (values (id)) v(x))", "status <> ''::status", "created <> now()", "id = any (values (1), (id))",
 }
 
 // effectiveConditions are what ordinary statements have.
@@ -66,7 +70,7 @@ var effectiveConditions = []string{
 	"created < current_date - 30", "created < $1", "created >= $1", "created <= now()", "created < current_timestamp - $1::interval", "created::date = '2024-05-05'", "date(created) = $1",
 	"created < date_trunc('month', now())", "created < now() - $1 * interval '1 day'", "expires < statement_timestamp()", "id > 17", "id < 1000", "total > 99.5", "attempts >= 5", "id = $1 and name = $2",
 	"id = 5 and true", "true and id = 5", "id = 5 and name like '%'", "(id = 5 or id = 6) and name is not null", "id = 5 or id = 6", "id = 5 or name = 'x'", "locked is null or locked < $1", "locked is null or locked < now() - interval '5 minutes'",
-	"deleted is null", "customer is null", "done", "not done", "orders.done", "done is true", "done is not true", "done = true", "done = false and id = 5", "status <> 'done'", "status not in ('a', 'b')", "status <> all (array['a', 'b'])",
+	"deleted is null", "customer is null", "done", "not done", "orders.done", "done is true", "done is not true", "done = true", "done = false and id = 5", "status <> 'done'", "status <> 'done'::status", "id in (select v.x from (values (1), (2)) v(x))", "done = $1", "status = 'a'::status or status = 'b'::status", "status in ($1::status, $2::status)", "status not in ('a', 'b')", "status <> all (array['a', 'b'])",
 	"id <> 5", "id <> $1", "not (id = 5)", "not (id in (5, 6))", "not (id = 5 or id = 6)", "not (id < 5)", "not (id <> 5 or name <> 'x')", "not not id = 5", "name like 'A%'", "name ilike '%smith%'", "name not like 'tmp%'", "name ~ '^tmp_'", "name !~ '^tmp'",
 	"name similar to 'tmp%'", "lower(name) = lower($1)", "lower(email) = 'x@example.com'", "upper(trim(name)) = 'X'", "name collate \"C\" = 'x'", "id::text = $1", "data->>'kind' = 'x'", "data->'a'->>'b' = $1", "data #>> '{a,b}' = 'x'",
 	"shipped = billed", "shipped > billed", "shipped <> billed", "total <> round(total, 2)", "name <> btrim(name)", "ctid = '(0,1)'", "ctid = any (array['(0,1)'::tid])", "current of c", "id = $1 + 1", "id is not distinct from $1",
@@ -147,6 +151,10 @@ func TestJoinedConditions(t *testing.T) {
 		"delete from orders o using orders p(y) where o.id = p.y":                                                                                                                   true,
 		"delete from orders o using generate_series(1, 1000000) g(n) where o.id = g.n":                                                                                              true,
 		"delete from orders o using unnest(array(select id from orders)) u(id) where o.id = u.id":                                                                                   true,
+		"delete from orders o using customers c where o.id > c.id":                                                                                                                  true,
+		"with x as (select id from orders) delete from orders where id in (with x as (select id from x) select id from x)":                                                          true,
+		"with x as (select id from orders) delete from orders where id in (with x as (select id from x limit 5) select id from x)":                                                  true,
+		"delete from orders a using orders b where a.email = b.email and a.id > b.id":                                                                                               false,
 		"update orders o set x = 1 from customers c join orders p on p.customer = c.id where p.id = o.id":                                                                           true,
 		"with x as (select id as y from orders) delete from orders using x where orders.id = x.y":                                                                                   true,
 		"with x as (select id as y from orders) delete from orders using x where orders.id = y":                                                                                     true,
