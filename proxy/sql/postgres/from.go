@@ -74,10 +74,11 @@ func (t *tracer) table(m *pgquery.RangeVar, level *scope) []column {
 			return t.add(level, src)
 		}
 	}
-	r := t.relation(m)
-	if r == nil {
+	r := t.readable(m)
+	if r == nil || t.violated() {
 		return nil
 	}
+	src.view = r.kind == 'v'
 	if m.Alias == nil {
 		src.schema = r.schema
 	}
@@ -86,8 +87,27 @@ func (t *tracer) table(m *pgquery.RangeVar, level *scope) []column {
 	return t.add(level, src)
 }
 
-// relation resolves a relation that the statement reads or writes.
+// relation resolves a table that the statement uses.
 func (t *tracer) relation(m *pgquery.RangeVar) *relation {
+	r := t.find(m)
+	if r != nil && r.expandable() {
+		t.deny(quoteIdent(r.name) + " is a view; on this target views can only be read")
+		return nil
+	}
+	return r
+}
+
+// readable resolves a relation in FROM.
+func (t *tracer) readable(m *pgquery.RangeVar) *relation {
+	r := t.find(m)
+	if r != nil && r.expandable() {
+		t.expand(r)
+	}
+	return r
+}
+
+// find resolves the name of a relation.
+func (t *tracer) find(m *pgquery.RangeVar) *relation {
 	if m.Catalogname != "" {
 		t.deny("a relation is qualified by a database")
 		return nil
@@ -101,8 +121,8 @@ func (t *tracer) relation(m *pgquery.RangeVar) *relation {
 	case r.system:
 		t.deny("the catalog relation " + quoteIdent(r.name) + " may show values that are masked elsewhere")
 		return nil
-	case r.kind != 'r' && r.kind != 'p':
-		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables can be used")
+	case r.kind != 'r' && r.kind != 'p' && r.kind != 'v':
+		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables and views can be used")
 		return nil
 	case r.drifted != "":
 		t.deny("a rule masks the column " + r.drifted + ", which does not exist; it may have another name now, so the table is shut until the rule is corrected")
@@ -112,13 +132,14 @@ func (t *tracer) relation(m *pgquery.RangeVar) *relation {
 		return nil
 	}
 	t.used[r] = true
+	if t.view != nil {
+		t.view.seen[r.oid] = true
+	}
 	return r
 }
 
 func kindName(kind byte) string {
 	switch kind {
-	case 'v':
-		return "view"
 	case 'm':
 		return "materialized view"
 	case 'f':

@@ -111,39 +111,57 @@ func (a *Analyzer) resolve(ctx context.Context, in Input, d *definitions, comman
 	for _, c := range commands {
 		mention(c, &m, 0)
 	}
-	for _, list := range []*[]string{&m.relations, &m.schemas, &m.functions, &m.operators, &m.types} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
+	m.normalize()
 	rows, err := d.read(ctx, catalog, m.question())
 	if err != nil {
 		return nil, err
 	}
-	out := &meanings{relations: map[[2]string]*relation{}, functions: map[string]bool{}, operators: map[string]bool{}, types: map[string]bool{},
-		settings: map[string]string{}}
+	out := newMeanings()
 	if err := out.add(rows); err != nil {
 		return nil, err
 	}
-	if len(out.relations) == 0 {
-		return out, nil
-	}
-	oids := make([]uint32, 0, len(out.relations))
-	byOID := map[string]*relation{}
+	relations := make([]*relation, 0, len(out.relations))
 	for _, r := range out.relations {
+		relations = append(relations, r)
+	}
+	return out, a.describe(ctx, in, d, relations)
+}
+
+// normalize sorts the names and leaves each once.
+func (m *mentioned) normalize() {
+	for _, list := range []*[]string{&m.relations, &m.schemas, &m.functions, &m.operators, &m.types} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+}
+
+func newMeanings() *meanings {
+	return &meanings{relations: map[[2]string]*relation{}, functions: map[string]bool{}, operators: map[string]bool{}, types: map[string]bool{},
+		settings: map[string]string{}}
+}
+
+// describe reads the columns of relations.
+func (a *Analyzer) describe(ctx context.Context, in Input, d *definitions, relations []*relation) error {
+	if len(relations) == 0 {
+		return nil
+	}
+	oids := make([]uint32, 0, len(relations))
+	byOID := map[string]*relation{}
+	for _, r := range relations {
 		oids = append(oids, r.oid)
 		byOID[strconv.FormatUint(uint64(r.oid), 10)] = r
 	}
 	slices.Sort(oids)
-	rows, err = d.read(ctx, catalog, columnsOf(oids))
+	rows, err := d.read(ctx, in.Catalog, columnsOf(oids))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	former, err := a.masked.formerly(ctx, catalog, d, rows, in.Columns)
+	former, err := a.masked.formerly(ctx, in.Catalog, d, rows, in.Columns)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k := &known{masks: in.Columns, masked: a.masked, database: catalog.database, former: former}
-	return out, k.describeColumns(rows, byOID, d)
+	k := &known{masks: in.Columns, masked: a.masked, database: in.Catalog.database, former: former}
+	return k.describeColumns(rows, byOID, d)
 }
 
 // add takes the answer to namesQuery.

@@ -13,6 +13,7 @@ type source struct {
 	name    string // by which columns are qualified; empty for none
 	schema  string // of a relation without an alias
 	table   string
+	view    bool // has no system columns
 	columns []column
 }
 
@@ -75,7 +76,7 @@ func (t *tracer) qualified(s *scope, qualifier []string, name string) (column, b
 			}
 			t.effort += len(src.columns)
 			cs := columnsNamed(src.columns, name)
-			if len(cs) == 0 && systemColumns[name] && src.table != "" {
+			if len(cs) == 0 && systemColumns[name] && src.table != "" && !src.view {
 				cs = []column{{name: name}}
 			}
 			if len(cs) == 0 {

@@ -14,6 +14,8 @@ import (
 // once; from then on nothing it returns counts.
 type tracer struct {
 	names     *meanings
+	views     *views
+	view      *view // whose definition is being established; nil outside of views
 	used      map[*relation]bool
 	violation string
 	masked    string // the column behind the violation
@@ -22,10 +24,12 @@ type tracer struct {
 	effort    int
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
 	sub map[any]any
-	// made is what was established of the cursor that FETCH reads; later are the columns of
+	// made is what was established of the cursor that FETCH reads, prepared that of what
+	// EXECUTE runs; later are the columns of
 	// the rows that DECLARE or PREPARE may return later.
-	made  *made
-	later []column
+	made     *made
+	prepared *made
+	later    []column
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -93,6 +97,9 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 			f.Outputs = t.made.outputs
 		}
 	}
+	if t.views != nil {
+		t.views.calls(f)
+	}
 	if len(t.used) > 0 {
 		// What is touched without being named stays, beside what the names mean.
 		f.Relations = append(t.relations(), slices.DeleteFunc(f.Relations, func(r sql.Relation) bool { return r.Name != "" })...)
@@ -129,7 +136,11 @@ func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResul
 		return err
 	}
 	t.checkSession()
-	return nil
+	if t.violated() {
+		return nil
+	}
+	t.views, err = a.loadViews(ctx, in, d, t.names)
+	return err
 }
 
 // checkSession refuses sessions in which definitions or texts do not mean what they seem.
@@ -238,7 +249,7 @@ func (t *tracer) silent(m any, s *scope) {
 	case *pgquery.ConstraintsSetStmt:
 	case *pgquery.PrepareStmt:
 		t.parameterTypes(m.Argtypes)
-		t.nothingMasked(t.statement(unwrap(m.Query), s), "PREPARE")
+		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.DeclareCursorStmt:
 		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.CreateStmt:
@@ -274,13 +285,7 @@ func (t *tracer) statement(m any, s *scope) []column {
 	return nil
 }
 
-// nothingMasked denies a statement whose rows come later, when they can no longer be told
-// apart, if it reads a table with masked columns.
-func (t *tracer) nothingMasked(out []column, construct string) {
-	t.unmasked(out, construct)
-	t.noMaskedRelation(construct)
-}
-
+// noMaskedRelation denies a command that tells about the rows of its tables.
 func (t *tracer) noMaskedRelation(construct string) {
 	for r := range t.used {
 		for _, c := range r.columns {

@@ -83,7 +83,9 @@ SELECT pg_catalog.set_config('search_path', '', false) -- denied: names would me
 select id from customers where email = 'ada@example.com' -- denied: predicate on a masked column
 select lower(email) from customers -- denied: expression
 select email, count(*) from customers group by email -- denied: grouping by a masked column
-select code from v_customers -- denied: views are not expanded yet
+select code from v_customers -- denied: the view computes a value from a masked column
+select code, name from v_names where id = 1
+select n.name, o.total from v_names n join orders o on o.customer_id = n.id order by o.id
 merge into orders o using customers c on o.id = c.id when matched then do nothing -- denied: MERGE
 SELECT result.A_ATTNUM, result.KEY_SEQ FROM (SELECT a.attnum AS A_ATTNUM, (information_schema._pg_expandarray(i.indkey)).n AS KEY_SEQ, information_schema._pg_expandarray(i.indkey) AS KEYS FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_index i ON a.attrelid = i.indrelid) result WHERE result.A_ATTNUM = (result.KEYS).x ORDER BY result.key_seq
 SELECT koi.key, koi.arridx FROM pg_index i, unnest(i.indkey, i.indoption) WITH ORDINALITY koi(key, option, arridx)

@@ -4,6 +4,7 @@ INSERT INTO customers VALUES (1,'Ada Lovelace','ada@example.com','123-45-6789','
   (2,'Bob Stone','bob@example.com','987-65-4321','5500005555555559',12.5), (3,'Cy Young','cy@example.com','555-44-3333','340000000000009',99999.01);
 INSERT INTO orders VALUES (10,1,100.5),(11,1,20),(12,2,7.25);
 CREATE VIEW v_customers AS SELECT id, ssn AS code, upper(email) AS mail FROM customers;
+CREATE VIEW v_names AS SELECT id, name, ssn AS code FROM customers;
 CREATE MATERIALIZED VIEW mv_customers AS SELECT id, ssn AS code FROM customers;
 CREATE FUNCTION all_customers() RETURNS SETOF customers LANGUAGE sql AS 'SELECT * FROM customers';
 CREATE FUNCTION one_ssn(int) RETURNS text LANGUAGE sql AS 'SELECT ssn FROM customers WHERE id=$1';
