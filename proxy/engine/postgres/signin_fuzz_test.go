@@ -115,6 +115,10 @@ func FuzzUpstream(f *testing.F) {
 	f.Add([]byte("R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00R\x00\x00\x00\x08\x00\x00\x00\x0b"))
 	f.Add([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00S\x00\x00\x00\x08a\x00b\x00K\x00\x00\x00\x0c\x00\x00\x00\x01\x01\x02\x03\x04Z\x00\x00\x00\x05I"))
 	f.Add([]byte("E\x00\x00\x00\x0eC28P01\x00Mx\x00\x00"))
+	// Neither half of an AuthenticationOk is one, and who is not idle at first is not ready.
+	f.Add([]byte("R\x00\x00\x00\x04Z\x00\x00\x00\x05I"))
+	f.Add([]byte("R\x00\x00\x00\x09\x00\x00\x00\x00\x00Z\x00\x00\x00\x05I"))
+	f.Add([]byte("R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		client, server := net.Pipe()
 		defer server.Close()
@@ -135,7 +139,7 @@ func FuzzUpstream(f *testing.F) {
 		if err != nil && (strings.Contains(err.Error(), login.Password) || failureOf(err, duringSignIn) == nil) {
 			t.Fatalf("err = %v", err)
 		}
-		if err == nil && u.report("server_version") == "" && u.status == 0 {
+		if err == nil && (u.status != 'I' || !bytes.Contains(in, []byte("R\x00\x00\x00\x08\x00\x00\x00\x00"))) {
 			t.Fatal("a target that was never ready is taken for one that is")
 		}
 	})

@@ -280,6 +280,9 @@ func (u *upstream) authenticate(e *Engine, login session.Login) error {
 		}
 		r := body{b: b}
 		way := r.int32()
+		if r.bad || way == authOK && r.end() != nil {
+			return target("the target does not speak PostgreSQL's protocol", errMessage)
+		}
 		if way != authOK && login.Password == "" {
 			return target("the target's way of signing in is refused", errors.New("it asks for a password, and the login has none"))
 		}
@@ -410,7 +413,7 @@ func (u *upstream) settle() error {
 			return refusedUpstream(b)
 		case msgReadyForQuery:
 			u.status = r.byte()
-			if r.end() != nil {
+			if r.end() != nil || u.status != 'I' {
 				return target("the target does not speak PostgreSQL's protocol", errMessage)
 			}
 			return nil
