@@ -13,9 +13,10 @@ if [ -z "${CARDEA_PROXY:-}" ]; then
 fi
 parser=github.com/pganalyze/pg_query_go
 with=() without=()
-while IFS= read -r package; do
-  if go list -deps -test "$package" | grep -q "^$parser"; then with+=("$package"); else without+=("$package"); fi
-done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep .)
+while read -r package deps; do
+  if [[ $deps == *"$parser"* ]]; then with+=("${package%.test}"); else without+=("${package%.test}"); fi
+done < <(go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -E '^[^ ]+\.test ')
+[ ${#with[@]} -gt 0 ] && [ ${#without[@]} -gt 0 ]
 go test -race -p 2 -timeout 15m "${without[@]}"
 go test -p 2 -timeout 15m "${with[@]}"
 (cd hack/images && go test ./...)
