@@ -220,6 +220,7 @@ func (f *frame) operatorEffect(e *pgquery.A_Expr, not bool) effect {
 		}
 	case pgquery.A_Expr_Kind_AEXPR_NOT_DISTINCT, pgquery.A_Expr_Kind_AEXPR_DISTINCT:
 		return f.distinctEffect(e, not)
+	default: // none of the others
 	}
 	return effect{}
 }

@@ -86,12 +86,10 @@ func (f *frame) subject(n *pgquery.Node, depth int) (c chosen, plain, ok bool) {
 		c, ok = f.column(n)
 		return c, true, ok && c.own && (!hidden[c.name] || c.name == "ctid")
 	case *pgquery.TypeCast:
-		t := last(e.TypeName.GetNames())
-		if !shapeTypes[t] || len(e.TypeName.Typmods) > 0 || len(e.TypeName.ArrayBounds) > 0 {
-			return chosen{}, false, false
+		if t := shapeOf(e.TypeName); t != "" {
+			c, plain, ok = f.subject(e.Arg, depth+1)
+			return c, plain && dateTypes[t], ok && !hidden[c.name]
 		}
-		c, plain, ok = f.subject(e.Arg, depth+1)
-		return c, plain && dateTypes[t], ok && !hidden[c.name]
 	case *pgquery.CollateClause:
 		c, _, ok = f.subject(e.Arg, depth+1)
 		return c, false, ok
@@ -108,6 +106,15 @@ func (f *frame) subject(n *pgquery.Node, depth int) (c chosen, plain, ok bool) {
 		}
 	}
 	return chosen{}, false, false
+}
+
+// shapeOf returns the name of one of shapeTypes, without modifiers; else nothing.
+func shapeOf(t *pgquery.TypeName) string {
+	name := last(t.GetNames())
+	if !shapeTypes[name] || len(t.Typmods) > 0 || len(t.ArrayBounds) > 0 {
+		return ""
+	}
+	return name
 }
 
 // builtin is the name of a plain call of a function of pg_catalog, as it is or by a bare
@@ -151,7 +158,7 @@ var faithful = words(`text varchar bpchar int2 int4 int8 numeric float4 float8 d
 
 // uncast returns what is cast to such types.
 func uncast(n *pgquery.Node) *pgquery.Node {
-	for depth := 0; depth < 8; depth++ {
+	for range 8 {
 		t := n.GetTypeCast()
 		if t == nil || len(t.TypeName.GetTypmods()) > 0 && last(t.TypeName.Names) != "interval" || !faithful[last(t.TypeName.GetNames())] {
 			break
@@ -315,58 +322,6 @@ func other(is bool, name string) []string {
 		return []string{name}
 	}
 	return nil
-}
-
-var (
-	day    = regexp.MustCompile(`^\s*(\d{4})-\d{1,2}-\d{1,2}([ T][0-9:.+\-Zz ]*)?\s*$`)
-	length = regexp.MustCompile(`^\s*-?(\d{1,5} ?(s|sec|secs|seconds?|m|mins?|minutes?|h|hours?|d|days?|w|weeks?)|\d{1,3} ?(mons?|months?)|\d{1,2} ?(y|years?))( ago)?\s*$|^P?\d{1,5}D$`)
-)
-
-// clock are the functions that tell the time, and what SQL has for them.
-var (
-	clock      = words("now statement_timestamp transaction_timestamp clock_timestamp")
-	clockWords = []pgquery.SQLValueFunctionOp{pgquery.SQLValueFunctionOp_SVFOP_CURRENT_DATE, pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP,
-		pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP_N, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N}
-)
-
-// bound reports whether a value lies within what columns hold, so that it bounds them from
-// above or below: parameters, the time and near it, dates of our days, and numbers that are
-// neither about nothing nor the end of a type.
-func bound(above bool, n *pgquery.Node) bool {
-	if v, ok := number(n); ok {
-		return above && v < math.MaxInt32 && !beyond(v) || !above && v > 1 && !beyond(v)
-	}
-	switch e := unwrap(uncast(n)).(type) {
-	case *pgquery.ParamRef:
-		return true
-	case *pgquery.A_Const:
-		m := day.FindStringSubmatch(e.GetSval().GetSval())
-		return m != nil && (above && m[1] < "2100" || !above && m[1] >= "2000")
-	case *pgquery.SQLValueFunction:
-		return slices.Contains(clockWords, e.Op)
-	case *pgquery.FuncCall:
-		name := builtin(e)
-		return clock[name] && len(e.Args) == 0 || name == "date_trunc" && len(e.Args) == 2 && e.Args[0].GetAConst() != nil && bound(above, e.Args[1])
-	case *pgquery.A_Expr:
-		return isOperation(e, "+", "-") && uncast(e.Lexpr).GetAConst().GetIval() == nil && bound(above, e.Lexpr) && span(e.Rexpr)
-	}
-	return false
-}
-
-// span reports whether a value is a stretch of time, or a number of days, that is no age.
-func span(n *pgquery.Node) bool {
-	if v, ok := number(n); ok {
-		return v < 10000
-	}
-	switch e := unwrap(uncast(n)).(type) {
-	case *pgquery.ParamRef:
-		return true
-	case *pgquery.A_Const:
-		return length.MatchString(strings.ToLower(e.GetSval().GetSval()))
-	case *pgquery.A_Expr:
-		return isOperation(e, "*") && span(e.Lexpr) && span(e.Rexpr) && (uncast(e.Lexpr).GetParamRef() != nil || uncast(e.Rexpr).GetParamRef() != nil)
-	}
-	return false
 }
 
 var (

@@ -107,6 +107,7 @@ func (f *frame) subLinkEffect(e *pgquery.SubLink, not bool) effect {
 		fits = ok && (f.draws(c, s) || not && f.keepsOne(c, s)) && (!not || f.solid(s))
 	case pgquery.SubLinkType_EXISTS_SUBLINK:
 		fits = f.exists(s, not)
+	default: // none of the others
 	}
 	switch {
 	case !fits:
