@@ -144,7 +144,7 @@ func TestNoWriteIsTakenForARead(t *testing.T) {
 		run(t, folder, name, r)
 	}
 	t.Logf("%d messages, %d of them reads, %d not understood, %d exceptions", d.statements, d.read, d.unknown, d.accepted)
-	if d.statements < 10000 || d.read < 4000 {
+	if d.statements < 5000 || d.read < 2000 {
 		t.Errorf("only %d messages and %d reads were tried", d.statements, d.read)
 	}
 	mustWork(t, s)
