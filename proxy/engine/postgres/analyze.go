@@ -64,6 +64,9 @@ func (r *relay) verify(ctx context.Context, k *known) error {
 	if k.facts.Definitions == nil {
 		return nil
 	}
+	if err := r.holdRelations(k.facts); err != nil {
+		return err
+	}
 	if err := r.engine.c.Analyzer.Verify(ctx, k.facts, r.catalog); err != nil {
 		return r.unestablished(ctx, err)
 	}

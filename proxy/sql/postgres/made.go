@@ -199,6 +199,7 @@ func (a *Analyzer) standsFor(ctx context.Context, t *tracer, m any, in Input, d 
 		t.made, d.masks, d.relations = u.made, u.made.of.masks, u.made.of.relations
 		return nil, nil
 	}
+	t.prepared = u.made
 	inner, facts, err := a.read(ctx, []byte(text))
 	if err != nil {
 		return nil, err

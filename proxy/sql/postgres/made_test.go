@@ -143,3 +143,33 @@ func TestCursorsUnderAnotherPolicy(t *testing.T) {
 	declare("b")
 	fetch("b", true)
 }
+
+// TestPrepared executes statements of PREPARE over masked columns, after the names in them
+// came to mean something else.
+func TestPrepared(t *testing.T) {
+	s := pgtest.Start(t)
+	schema(t, s, "original")
+	a := newAnalyzer(t)
+	const prepare = "prepare p(int) as select id, ssn from customers where id = $1"
+	const hide = "create temp table customers (id int, ssn text)"
+	cases := map[string][][2]string{
+		"executed":                 {{prepare, "PREPARE"}, {"execute p(1)", "1|masked|"}, {"explain execute p(1)", "Scan"}, {"explain analyze execute p(1)", refused}, {"deallocate p", ""}, {"execute p(1)", refused}},
+		"a name is hidden":         {{"create temp table x ()", "CREATE"}, {prepare, "PREPARE"}, {hide, "CREATE"}, {"execute p(1)", "1|masked|"}, {"prepare q as select * from public.customers", "PREPARE"}, {"drop table customers", "DROP"}, {"prepare r as select * from customers", "PREPARE"}, {hide, "CREATE"}, {"execute q", "masked"}, {"execute r", refused}},
+		"not by the gate's leave":  {{"create temp table x ()", "CREATE"}, {"?" + prepare, ""}, {"execute p(1)", refused}, {prepare, ""}, {"execute p(1)", refused}},
+		"hidden, and in vain":      {{prepare, "PREPARE"}, {hide, "CREATE"}, {prepare, ""}, {"execute p(1)", refused}},
+		"columns swapped":          {{prepare, "PREPARE"}, {"!alter table customers rename ssn to was; alter table customers rename name to ssn; alter table customers rename was to name", ""}, {"execute p(1)", "1|masked|"}},
+		"uses what may not be":     {{"prepare p as select upper(ssn) from customers", refused}, {"prepare p as select id from customers where ssn = $1", refused}},
+		"a masked value goes on":   {{prepare, "PREPARE"}, {"create temp table t as execute p(1)", refused}},
+		"the parameter is a query": {{prepare, "PREPARE"}, {"execute p((select ssn from customers limit 1)::int)", refused}},
+	}
+	for name, steps := range cases {
+		t.Run(name, func(t *testing.T) {
+			database := "prepared_" + strings.NewReplacer(" ", "_", "'", "", ",", "").Replace(name)
+			copyDatabase(t, s, database)
+			b := connect(t, s, a, "analyst", "pw", database)
+			for _, step := range steps {
+				run(t, s, b, database, step[0], step[1])
+			}
+		})
+	}
+}

@@ -24,10 +24,12 @@ type tracer struct {
 	effort    int
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
 	sub map[any]any
-	// made is what was established of the cursor that FETCH reads; later are the columns of
+	// made is what was established of the cursor that FETCH reads, prepared that of what
+	// EXECUTE runs; later are the columns of
 	// the rows that DECLARE or PREPARE may return later.
-	made  *made
-	later []column
+	made     *made
+	prepared *made
+	later    []column
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -247,7 +249,7 @@ func (t *tracer) silent(m any, s *scope) {
 	case *pgquery.ConstraintsSetStmt:
 	case *pgquery.PrepareStmt:
 		t.parameterTypes(m.Argtypes)
-		t.nothingMasked(t.statement(unwrap(m.Query), s), "PREPARE")
+		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.DeclareCursorStmt:
 		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.CreateStmt:
@@ -283,13 +285,7 @@ func (t *tracer) statement(m any, s *scope) []column {
 	return nil
 }
 
-// nothingMasked denies a statement whose rows come later, when they can no longer be told
-// apart, if it reads a table with masked columns.
-func (t *tracer) nothingMasked(out []column, construct string) {
-	t.unmasked(out, construct)
-	t.noMaskedRelation(construct)
-}
-
+// noMaskedRelation denies a command that tells about the rows of its tables.
 func (t *tracer) noMaskedRelation(construct string) {
 	for r := range t.used {
 		for _, c := range r.columns {

@@ -84,5 +84,25 @@ func TestCursorsStayMasked(t *testing.T) {
 		say(t, fe, "fetch 1 from c", "DataRow(1|*******6789)")
 		say(t, fe, "commit", "COMMIT")
 	})
+	t.Run("prepared by SQL", func(t *testing.T) {
+		fe := frontend(t, g, c, "postgres")
+		say(t, fe, "prepare p(int) as select id, ssn from customers where id = $1", "Complete(PREPARE)")
+		say(t, fe, "execute p(2)", "DataRow(2|*******4321) Complete(SELECT 1) Ready(I)")
+		fe.send(parse("", "execute p(3)"), bind("", "", 0), execute("", 0), sync())
+		if got := fe.untilReady(); !strings.Contains(got, "DataRow(3|*******3333)") {
+			t.Errorf("got %s", got)
+		}
+		say(t, fe, "create temp table customers (id int, ssn text)", "Complete(CREATE TABLE)")
+		say(t, fe, "execute p(2)", "ERROR(")
+		say(t, fe, "drop table customers", "Complete(DROP TABLE)")
+		say(t, fe, "execute p(1)", "DataRow(1|*******6789)")
+		server.Exec(t, "postgres", "alter table customers rename ssn to was; alter table customers rename name to ssn; alter table customers rename was to name")
+		for range 2 {
+			say(t, fe, "execute p(1)", "ERROR(")
+		}
+		server.Exec(t, "postgres", "alter table customers rename name to was; alter table customers rename ssn to name; alter table customers rename was to ssn")
+		say(t, fe, "deallocate p", "DEALLOCATE")
+		say(t, fe, "execute p(1)", "CDA-")
+	})
 	noSecret(t, "recording", g.events(t))
 }

@@ -133,7 +133,7 @@ func TestG3MaskedValuesStayMasked(t *testing.T) {
 		"two":          `select 1\; select ssn from customers`,
 		"do":           "do $$ begin raise notice '%', (select ssn from customers limit 1); end $$",
 		"cursor":       "declare c cursor with hold for select upper(ssn) from customers",
-		"prepare":      "prepare p as select ssn from customers",
+		"prepare":      "prepare p as select upper(ssn) from customers",
 		"view":         "create view v as select ssn from customers",
 		"table":        "create table t as select ssn from customers",
 		"search path":  "set search_path = pg_temp, public",
