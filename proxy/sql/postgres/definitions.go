@@ -64,7 +64,10 @@ var namesQuery = func() string {
 		` UNION ALL SELECT 'role', current_user::pg_catalog.text, session_user::pg_catalog.text, NULL, NULL` +
 		` UNION ALL SELECT 'temp', n.nspname::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()` +
 		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID +
-		`::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.<>) 'b'` + notOfExtension("pg_catalog.pg_cast", "c.oid") +
+		`::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.<>) 'b'` +
+		// The server itself makes the cast of a range to its multirange.
+		` AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) c.castsource AND r.rngmultitypid OPERATOR(pg_catalog.=) c.casttarget)` +
+		notOfExtension("pg_catalog.pg_cast", "c.oid") +
 		` UNION ALL SELECT 'function', p.proname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_proc p JOIN ` + path +
 		` n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ` + functions + `` +
 		notOfExtension("pg_catalog.pg_proc", "p.oid") +

@@ -249,3 +249,20 @@ func TestExecute(t *testing.T) {
 		t.Error("EXECUTE of a statement that was prepared past the masks is admitted")
 	}
 }
+
+// TestCastsOfRanges makes a range type, with which the server makes a cast, and a cast of
+// somebody's own, which may mean anything.
+func TestCastsOfRanges(t *testing.T) {
+	s := pgtest.Start(t)
+	schema(t, s, "original")
+	copyDatabase(t, s, "casts")
+	s.Exec(t, "casts", "create type measure as range (subtype = float8)")
+	b := connect(t, s, newAnalyzer(t), "analyst", "pw", "casts")
+	if _, refused := b.send(t, "select id, email from customers"); refused != "" {
+		t.Errorf("a range type shuts the target: %s", refused)
+	}
+	s.Exec(t, "casts", "create type mood as enum ('a'); create function to_mood(int) returns mood language sql as $$ select 'a'::mood $$; create cast (int as mood) with function to_mood(int) as implicit")
+	if seen, refused := connect(t, s, b.analyzer, "analyst", "pw", "casts").send(t, "select id from customers"); refused == "" {
+		t.Errorf("a cast of somebody's own is not noticed: %s", seen)
+	}
+}
