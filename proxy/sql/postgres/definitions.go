@@ -336,8 +336,8 @@ func SameDefinitions(a, b *sql.Facts) bool {
 }
 
 // same reports whether two analyses were told the same.
-func (x *definitions) same(y *definitions) bool {
-	return slices.EqualFunc(x.reads, y.reads, func(p, q readDefinition) bool {
+func (d *definitions) same(other *definitions) bool {
+	return slices.EqualFunc(d.reads, other.reads, func(p, q readDefinition) bool {
 		return p.sum == q.sum && p.question.SQL == q.question.SQL && slices.Equal(p.question.Arguments, q.question.Arguments)
 	})
 }
