@@ -103,8 +103,13 @@ var columnsQuery = func() string {
 		` OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.adrelid` +
 		` AND d.objsubid OPERATOR(pg_catalog.=) f.adnum)` +
 		` WHERE f.adrelid OPERATOR(pg_catalog.=) ` + of + `` +
-		` UNION ALL SELECT 'unique', i.indrelid::pg_catalog.text, i.indkey::pg_catalog.text, CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN '' ELSE 'x' END, NULL` +
-		` FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) ` + of + ` AND (i.indisunique OR i.indisexclusion)` +
+		` UNION ALL SELECT 'unique', k.root::pg_catalog.text, ` + attributesOf("i.indrelid", "i.indkey::pg_catalog.int2[]") +
+		`, CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'expression' WHEN i.indisexclusion THEN 'exclusion' ELSE '' END, NULL` +
+		` FROM kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND (i.indisunique OR i.indisexclusion)` +
+		` UNION ALL SELECT 'check', k.root::pg_catalog.text, ` + attributesOf("o.conrelid", "o.conkey") + `, NULL, NULL` +
+		` FROM kin k JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) k.oid AND o.contype OPERATOR(pg_catalog.=) 'c'` +
+		` UNION ALL SELECT 'check', k.root::pg_catalog.text, ` + attributesOf("p.polrelid", policyColumns) + `, NULL, NULL` +
+		` FROM kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid` +
 		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, b.attnum::pg_catalog.text)::pg_catalog.text, b.attname::pg_catalog.text` +
 		` FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
 		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
@@ -113,6 +118,17 @@ var columnsQuery = func() string {
 		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
 		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of
 }()
+
+// attributesOf is a JSON list of the names of a relation's columns of the given numbers.
+func attributesOf(relation, numbers string) string {
+	return `(SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + relation +
+		` AND a.attnum OPERATOR(pg_catalog.=) ANY (` + numbers + `))`
+}
+
+// policyColumns are the numbers of the columns of its own table that a policy reads.
+const policyColumns = `ARRAY(SELECT d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass` +
+	` AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
+	` AND d.refobjid OPERATOR(pg_catalog.=) p.polrelid AND d.refobjsubid OPERATOR(pg_catalog.>) 0)`
 
 // array renders names as an array in text format.
 func array(list []string) string {

@@ -38,6 +38,8 @@ func TestRelaxedRules(t *testing.T) {
 		"select id from customers where email operator(pg_catalog.=) 'x'":                                 {0},
 		"select o.id from orders o join customers c on c.id = o.customer_id and c.email = 'x'":            {0},
 		"select id from (select id, email as mail from customers) q where mail = 'x'":                     {0},
+		"insert into logins values (5, 'new@example.com', 'z') on conflict (email) do nothing":            nil,
+		"insert into logins values (6, 'x', 'z') on conflict (email) do update set name = excluded.name":  nil,
 		"select upper(email), lower(ssn) from customers":                                                  {email, ssn},
 		"select left(email, 3) from customers":                                                            {email | whole},
 		"select right(left(email, 12), 4) as tail from customers":                                         {email | whole},

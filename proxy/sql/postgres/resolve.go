@@ -25,6 +25,8 @@ type relation struct {
 	// telling are columns where the outcome of writing a value tells about others' values of
 	// a masked column.
 	telling map[string]bool
+	// checked are columns that a constraint or policy of the rows combines with a masked one.
+	checked map[string]bool
 	// drifted is a column in the rules that it does not have; empty for none.
 	drifted string
 }
@@ -198,7 +200,7 @@ func (m *meanings) add(rows [][]*string) error {
 				return errCatalogAnswer
 			}
 			m.relations[[2]string{v[2], v[1]}] = &relation{oid: uint32(oid), schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
-				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}}
+				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}}
 		}
 	}
 	slices.SortFunc(path, func(a, b schema) int { return a.at - b.at })
@@ -338,11 +340,23 @@ func (k *known) describeTelling(v [5]string, byOID map[string]*relation, numbere
 			made.secret, made.origin = true, from.origin
 		}
 	case "unique":
-		keys := strings.Fields(v[2])
-		over := v[3] != "" || slices.ContainsFunc(keys, func(k string) bool { c := numbered[v[1]][k]; return c != nil && c.mask != 0 })
-		for n, c := range numbered[v[1]] {
-			if over && (c.mask != 0 || slices.Contains(keys, n)) && r.masked() {
+		keys, ok := keysOf(v[2])
+		over := !ok || v[3] == "expression" || slices.ContainsFunc(keys, func(k string) bool {
+			// That a value is there already is what a comparison would say.
+			found := columnsNamed(r.columns, k)
+			return r.hides(k) && (v[3] != "" || len(found) != 1 || !found[0].uses.Equality)
+		})
+		for _, c := range r.columns {
+			if over && (c.mask != 0 || slices.Contains(keys, c.name)) && r.masked() {
 				r.telling[c.name] = true
+			}
+		}
+	case "check":
+		keys, ok := keysOf(v[2])
+		for _, c := range r.columns {
+			others := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == c.name })
+			if !ok && r.masked() || len(others) < len(keys) && slices.ContainsFunc(others, r.hides) {
+				r.checked[c.name] = true
 			}
 		}
 	case "reference":
@@ -351,4 +365,16 @@ func (k *known) describeTelling(v [5]string, byOID map[string]*relation, numbere
 			r.telling[v[2]] = true
 		}
 	}
+}
+
+// keysOf reads a list of names of columns.
+func keysOf(s string) (keys []string, ok bool) {
+	return keys, json.Unmarshal([]byte(s), &keys) == nil
+}
+
+// hides reports whether the column of a name is masked, or is not the relation's own: then
+// a child has it, and whether that masks it is not known.
+func (r *relation) hides(name string) bool {
+	found := columnsNamed(r.columns, name)
+	return len(found) != 1 || found[0].mask != 0 || found[0].secret
 }

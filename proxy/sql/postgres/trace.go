@@ -216,6 +216,8 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 		return t.update(m, s), len(m.ReturningList) > 0
 	case *pgquery.DeleteStmt:
 		return t.delete(m, s), len(m.ReturningList) > 0
+	case *pgquery.MergeStmt:
+		return t.merge(m, s), len(m.ReturningList) > 0
 	case *pgquery.ExecuteStmt:
 		return t.execute(m, s)
 	case *pgquery.FetchStmt:
@@ -280,6 +282,8 @@ func (t *tracer) statement(m any, s *scope) []column {
 		return t.update(m, s)
 	case *pgquery.DeleteStmt:
 		return t.delete(m, s)
+	case *pgquery.MergeStmt:
+		return t.merge(m, s)
 	}
 	t.deny("a statement stands within another whose lineage is not established")
 	return nil

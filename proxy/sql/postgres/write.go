@@ -43,10 +43,30 @@ func (t *tracer) assign(r *relation, name string, value *pgquery.Node, s *scope)
 		return
 	}
 	t.sensitive = true
+	if t.proposed(cs[0], value, s) {
+		return
+	}
 	if !isConstant(value) {
 		t.denyColumn(cs[0], "is assigned an expression; only a constant or a parameter can be")
 	}
 	t.use(value, s, "an assigned value")
+}
+
+// excluded is the name of the row that INSERT proposed and that conflicts.
+const excluded = "excluded"
+
+// proposed reports whether value is what the INSERT around proposed for the same column:
+// that came from the client, and stays behind the same mask.
+func (t *tracer) proposed(to column, value *pgquery.Node, s *scope) bool {
+	ref := value.GetColumnRef()
+	name := names(ref.GetFields())
+	if len(name) != 2 || len(ref.Fields) != 2 || name[0] != excluded || name[1] != to.name || len(s.sources) != 1 || s.sources[0].name != excluded {
+		return false
+	}
+	for _, src := range s.outer.sourcesNamed(name[:1]) {
+		t.deny("the name EXCLUDED stands for " + quoteIdent(src.table) + " too")
+	}
+	return true
 }
 
 // isConstant reports whether an expression is a constant, a parameter or a cast of one.
@@ -67,25 +87,34 @@ func (t *tracer) insert(m *pgquery.InsertStmt, outer *scope) []column {
 	if r == nil {
 		return nil
 	}
-	columns := make([]string, 0, len(r.columns))
-	for _, n := range m.Cols {
-		c := n.GetResTarget()
-		if c == nil || len(c.Indirection) > 0 {
-			t.deny("a part of a column is assigned")
-			return nil
-		}
-		columns = append(columns, c.Name)
-	}
-	if len(m.Cols) == 0 {
-		for _, c := range r.columns {
-			columns = append(columns, c.name)
-		}
+	columns, ok := t.insertedColumns(m.Cols, r)
+	if !ok {
+		return nil
 	}
 	t.insertSource(m.SelectStmt.GetSelectStmt(), r, columns, s)
 	level := s.inner()
 	t.add(level, src)
 	t.conflict(m.OnConflictClause, r, level)
 	return t.targets(m.ReturningList, level, src.columns)
+}
+
+// insertedColumns returns the names of the columns that INSERT lists, of all if it lists none.
+func (t *tracer) insertedColumns(list []*pgquery.Node, r *relation) ([]string, bool) {
+	columns := make([]string, 0, len(r.columns))
+	for _, n := range list {
+		c := n.GetResTarget()
+		if c == nil || len(c.Indirection) > 0 {
+			t.deny("a part of a column is assigned")
+			return nil, false
+		}
+		columns = append(columns, c.Name)
+	}
+	if len(list) == 0 {
+		for _, c := range r.columns {
+			columns = append(columns, c.name)
+		}
+	}
+	return columns, true
 }
 
 // insertSource checks what is inserted.
@@ -126,15 +155,20 @@ func (t *tracer) conflict(c *pgquery.OnConflictClause, r *relation, level *scope
 	if c == nil {
 		return
 	}
-	if r.masked() {
-		t.deny("ON CONFLICT is used on a table with masked columns")
+	if r.masked() && len(r.telling) > 0 {
+		// Which rows conflict, and how many are left, would tell of masked values.
+		t.deny("ON CONFLICT is used on a table with a unique index over, or a reference to, a masked column")
 		return
 	}
 	inner := level.inner()
-	t.add(inner, &source{name: "excluded", columns: r.columns})
+	t.add(inner, &source{name: excluded, columns: r.columns})
 	for _, n := range c.Infer.GetIndexElems() {
-		if e := n.GetIndexElem(); e != nil && e.Expr != nil {
-			t.use(e.Expr, level, "ON CONFLICT")
+		e := n.GetIndexElem()
+		t.use(e.GetExpr(), level, "ON CONFLICT")
+		for _, k := range columnsNamed(r.columns, e.GetName()) {
+			if !k.uses.Equality {
+				t.unmasked([]column{k}, "ON CONFLICT")
+			}
 		}
 	}
 	t.use(c.Infer.GetWhereClause(), level, "ON CONFLICT")
@@ -150,14 +184,23 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			t.deny("a part of a column is assigned")
 			return
 		}
-		if multi := c.Val.GetMultiAssignRef(); multi != nil {
-			t.assign(r, c.Name, computed, s)
-			if multi.Colno == 1 {
-				t.use(multi.Source, s, "an assigned value")
-			}
+		if r.checked[c.Name] {
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint or policy compares it with masked values, and whether it holds would tell of them")
+			return
+		}
+		multi := c.Val.GetMultiAssignRef()
+		if multi == nil {
+			t.assign(r, c.Name, c.Val, s)
 			continue
 		}
-		t.assign(r, c.Name, c.Val, s)
+		if row := multi.Source.GetRowExpr(); row != nil && len(row.Args) == int(multi.Ncolumns) {
+			t.assign(r, c.Name, row.Args[multi.Colno-1], s)
+			continue
+		}
+		t.assign(r, c.Name, computed, s)
+		if multi.Colno == 1 {
+			t.use(multi.Source, s, "an assigned value")
+		}
 	}
 }
 

@@ -86,7 +86,6 @@ select email, count(*) from customers group by email -- denied: grouping by a ma
 select code from v_customers -- denied: the view computes a value from a masked column
 select code, name from v_names where id = 1
 select n.name, o.total from v_names n join orders o on o.customer_id = n.id order by o.id
-merge into orders o using customers c on o.id = c.id when matched then do nothing -- denied: MERGE
 SELECT result.A_ATTNUM, result.KEY_SEQ FROM (SELECT a.attnum AS A_ATTNUM, (information_schema._pg_expandarray(i.indkey)).n AS KEY_SEQ, information_schema._pg_expandarray(i.indkey) AS KEYS FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_index i ON a.attrelid = i.indrelid) result WHERE result.A_ATTNUM = (result.KEYS).x ORDER BY result.key_seq
 SELECT koi.key, koi.arridx FROM pg_index i, unnest(i.indkey, i.indoption) WITH ORDINALITY koi(key, option, arridx)
 SELECT "orders"."id", "orders"."customer_id", "orders"."total" FROM "orders" WHERE "orders"."id" = 10 LIMIT 21
@@ -166,3 +165,16 @@ EXPLAIN (FORMAT JSON) SELECT * FROM orders WHERE customer_id = 1
 PREPARE orm (int) AS SELECT "orders"."total" FROM "orders" WHERE "orders"."id" = $1
 EXECUTE orm (10)
 DEALLOCATE orm
+merge into orders o using customers c on o.id = c.id when matched then do nothing
+MERGE INTO orders o USING (VALUES (10, 5), (300, 6)) v(id, total) ON o.id = v.id WHEN MATCHED THEN UPDATE SET total = v.total WHEN NOT MATCHED THEN INSERT (id, total) VALUES (v.id, v.total)
+MERGE INTO customers c USING (VALUES (1, 'x')) v(id, name) ON c.id = v.id WHEN MATCHED AND v.name = 'y' THEN DELETE WHEN MATCHED THEN UPDATE SET name = v.name, email = 'z@example.com' WHEN NOT MATCHED THEN DO NOTHING
+with q as (select id, customer_id from orders) merge into customers c using q on q.customer_id = c.id when not matched then insert (id, name, email) values (q.id, default, 'n@example.com')
+explain merge into orders o using customers c on o.id = c.id when matched then delete
+INSERT INTO customers (id, name, email) VALUES (310, 'a', 'b') ON CONFLICT DO NOTHING
+INSERT INTO customers (id, name, email) VALUES (310, 'a', 'b') ON CONFLICT (id) DO NOTHING RETURNING id
+INSERT INTO "customers" ("id", "name", "email") VALUES (310, 'a', 'b'), (311, 'c', 'd') ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "email" = EXCLUDED."email" RETURNING "id", "email"
+INSERT INTO customers AS t (id, name, email) VALUES (310, 'a', 'b') ON CONFLICT ON CONSTRAINT customers_pkey DO UPDATE SET name = EXCLUDED.name || t.name, email = 'c' WHERE t.name <> EXCLUDED.name
+INSERT INTO customers (id, name, email) SELECT id + 400, name, null FROM orders JOIN (SELECT 10 AS oid, 'x' AS name) x ON x.oid = orders.id ON CONFLICT (id) DO UPDATE SET (name, email) = (EXCLUDED.name, EXCLUDED.email) -- denied: what a query yields is written to a masked column
+UPDATE customers SET (name, email) = ('n', 'e@example.com') WHERE id = 310
+UPDATE customers SET (name, balance) = ROW('n', 5) WHERE id = 310
+WITH RECURSIVE t(id, email, depth) AS (SELECT id, email, 1 FROM customers WHERE id = 1 UNION ALL SELECT c.id, c.email, t.depth + 1 FROM customers c JOIN t ON c.id = t.id + 1 WHERE t.depth < 5) SELECT * FROM t
