@@ -36,7 +36,7 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-server-files", features: []string{sql.FeatureCopyServerFile, sql.FeatureServerFile},
-		Denies: "COPY from or to a file of the server, and functions and views that read, list or write its files (pg_read_file, pg_ls_dir, lo_export, pg_hba_file_rules).",
+		Denies: "COPY from or to a file of the server, and functions and views that read, list or write its files (pg_read_file, pg_ls_dir, lo_export, pg_hba_file_rules), and CREATE TABLESPACE.",
 		Attack: "Reads pg_hba.conf, keys and table files past every mask, or writes a file that the server later executes.",
 	},
 	{
@@ -46,7 +46,7 @@ var baselineRules = []BaselineRule{
 	},
 	{
 		Name: "postgres-role-escalation", features: []string{sql.FeatureRoleEscalation},
-		Denies: "CREATE or ALTER ROLE with SUPERUSER, CREATEROLE, CREATEDB, REPLICATION or BYPASSRLS, and membership in a predefined role.",
+		Denies: "CREATE or ALTER ROLE with SUPERUSER, CREATEROLE, CREATEDB, REPLICATION or BYPASSRLS, and membership in any role, by GRANT, ALTER GROUP or IN ROLE: what a role may do is not in the statement.",
 		Attack: "Raises the upstream login, or another role, beyond what its owner gave it.",
 	},
 	{

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"slices"
 	"strings"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
@@ -102,9 +101,8 @@ func (c *classifier) noteRoles(m any) {
 	case *pgquery.CreateRoleStmt:
 		c.roleOptions(m.Options)
 	case *pgquery.AlterRoleStmt:
-		c.roleOptions(m.Options)
-		if m.Action != 0 && (predefined(m.Role) || c.optionsGrantPredefined(m.Options)) {
-			c.feature(sql.FeatureRoleEscalation)
+		if m.Action >= 0 { // else members are taken out
+			c.roleOptions(m.Options)
 		}
 	case *pgquery.AlterRoleSetStmt:
 		c.setting(m.Setstmt)
@@ -127,24 +125,13 @@ func (c *classifier) noteRoles(m any) {
 	}
 }
 
-// noteMembership reports that a predefined role is given, or the right to give one.
+// noteMembership reports that membership is given. What a role may do is not in the text:
+// any may be more than its new member had.
 func (c *classifier) noteMembership(m *pgquery.GrantRoleStmt) {
-	if !m.IsGrant {
-		return
-	}
-	for _, n := range m.GrantedRoles {
-		if strings.HasPrefix(n.GetAccessPriv().GetPrivName(), "pg_") {
-			c.feature(sql.FeatureRoleEscalation)
-		}
-	}
-	for _, n := range m.Opt {
-		if d := n.GetDefElem(); d != nil && d.Defname == "admin" {
-			c.feature(sql.FeatureRoleEscalation)
-		}
+	if m.IsGrant {
+		c.feature(sql.FeatureRoleEscalation)
 	}
 }
-
-func predefined(r *pgquery.RoleSpec) bool { return strings.HasPrefix(r.GetRolename(), "pg_") }
 
 // escalating are the role options that give more than the creator may have meant; each
 // also without effect when false, which only their argument tells.
@@ -159,18 +146,10 @@ func (c *classifier) roleOptions(options []*pgquery.Node) {
 		switch b := d.Arg.GetBoolean(); {
 		case d.Defname == "password":
 			c.credential()
-		case escalating[d.Defname] && (b == nil || b.Boolval) && (d.Defname != "addroleto" && d.Defname != "rolemembers" || c.optionsGrantPredefined(options)):
+		case escalating[d.Defname] && (b == nil || b.Boolval):
 			c.feature(sql.FeatureRoleEscalation)
 		}
 	}
-}
-
-// optionsGrantPredefined reports whether membership in a predefined role is among the
-// options.
-func (c *classifier) optionsGrantPredefined(options []*pgquery.Node) bool {
-	return slices.ContainsFunc(options, func(n *pgquery.Node) bool {
-		return slices.ContainsFunc(n.GetDefElem().GetArg().GetList().GetItems(), func(r *pgquery.Node) bool { return predefined(r.GetRoleSpec()) })
-	})
 }
 
 // writable reports a view by which a system catalog, or pg_settings, can be written under
@@ -279,6 +258,8 @@ func (c *classifier) noteSpecial(m any) {
 		c.setting(m.Setstmt)
 	case *pgquery.LoadStmt:
 		c.feature(sql.FeatureLoadLibrary)
+	case *pgquery.CreateTableSpaceStmt:
+		c.feature(sql.FeatureServerFile)
 	case *pgquery.CheckPointStmt:
 		c.feature(sql.FeatureServerControl)
 	case *pgquery.CreatePLangStmt, *pgquery.CreateTransformStmt:
