@@ -80,10 +80,10 @@ var failing = []string{
 	"\\sf nothing",
 }
 
-// applicationName is what the gate says of itself to the server.
 // widths are the blanks and dashes that fill a table.
 var widths = regexp.MustCompile(`([ -])[ -]*`)
 
+// applicationName is what the gate says of itself to the server.
 var applicationName = regexp.MustCompile(`application_name *\| [^\n|]+`)
 
 // transcript runs commands in one psql and returns what each showed.
