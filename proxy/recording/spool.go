@@ -176,6 +176,7 @@ func (s *Spool) Open(ctx context.Context, started Started) (Recorder, error) {
 		s.remove(t)
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
+	s.kick() // Run may sleep for longer than until this one is due
 	return t, nil
 }
 

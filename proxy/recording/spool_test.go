@@ -130,6 +130,30 @@ func (f *fixture) open(session string) recording.Recorder {
 	return r
 }
 
+// A session that begins while nothing else is to be shipped is shipped in its time, not
+// when whoever ships would have looked again.
+func TestSpoolShipsWhatBeginsLater(t *testing.T) {
+	slept := make(chan struct{}, 1)
+	f := newFixture(t, options{limits: recording.Limits{FirstInterval: 50 * time.Millisecond, MaxInterval: time.Hour}, clock: sleeper{clock.RealClock{}, slept}})
+	<-slept
+	f.open("s")
+	f.await("s", "1 Open")
+}
+
+// sleeper tells when somebody begins to wait.
+type sleeper struct {
+	clock.Clock
+	slept chan<- struct{}
+}
+
+func (s sleeper) NewTimer(d time.Duration) clock.Timer {
+	select {
+	case s.slept <- struct{}{}:
+	default:
+	}
+	return s.Clock.NewTimer(d)
+}
+
 // A session whose connection ended is looked at: what it did is in the store soon, although
 // its session lives on and would be shipped much later.
 func TestSpoolShipsWhenConnectionsEnd(t *testing.T) {
