@@ -48,7 +48,7 @@ var visibleReads = words(`
 	statement_timestamp textanycat time timestamp timestamptz timetz timezone to_char to_date to_json to_jsonb to_number to_regclass
 	to_regcollation to_regnamespace to_regoper to_regoperator to_regproc to_regprocedure to_regrole to_regtype to_timestamp to_tsquery
 	to_tsvector transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot version websearch_to_tsquery
-	aclexplode row_to_json numeric money ts_token_type
+	aclexplode row_to_json json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset numeric money ts_token_type
 	random clock_timestamp timeofday gen_random_uuid nextval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
 	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors`)
 
@@ -98,3 +98,7 @@ var rowFunctions = map[string][]string{
 	"pg_get_keywords":   {"word", "catcode", "barelabel", "catdesc", "baredesc"},
 	"pg_partition_tree": {"relid", "parentrelid", "isleaf", "level"}, "pg_partition_ancestors": {"relid"},
 }
+
+// recordFunctions are the functions that may stand in FROM with a list of column
+// definitions.
+var recordFunctions = words("json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset")

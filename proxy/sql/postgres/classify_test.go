@@ -321,3 +321,31 @@ func TestRelationsBehindLongerNames(t *testing.T) {
 		}
 	}
 }
+
+// What newer servers take for a construct, older ones take for a call of that name.
+func TestConstructorsAreFunctions(t *testing.T) {
+	a := newAnalyzer(t)
+	for text, want := range map[string]string{
+		"select json_scalar(1)":                                         "json_scalar",
+		"select json_serialize('1')":                                    "json_serialize",
+		"select json('1')":                                              "json",
+		"select json_object('a': 1)":                                    "json_object",
+		"select json_array(1)":                                          "json_array",
+		"select json_array(select 1)":                                   "json_array",
+		"select json_objectagg('a': 1)":                                 "json_objectagg",
+		"select json_arrayagg(1)":                                       "json_arrayagg",
+		"select json_exists('1', '$')":                                  "json_exists",
+		"select json_query('1', '$')":                                   "json_query",
+		"select json_value('1', '$')":                                   "json_value",
+		"select * from json_table('1', '$' columns (a int path '$')) t": "json_table",
+		"merge into a using b on true when matched then delete returning merge_action()": "merge_action",
+	} {
+		f, err := a.Analyze(t.Context(), Input{Text: []byte(text)})
+		if err != nil || !f.Known {
+			t.Fatalf("%s: %v %s", text, err, f.Unknown)
+		}
+		if !slices.Contains(f.Functions, sql.Function{Name: want}) {
+			t.Errorf("%s: calls %v, want %s", text, f.Functions, want)
+		}
+	}
+}

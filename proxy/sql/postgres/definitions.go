@@ -119,10 +119,11 @@ var columnsQuery = func() string {
 		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of
 }()
 
-// attributesOf is a JSON list of the names of a relation's columns of the given numbers.
+// attributesOf is a JSON list of the names of a relation's columns of the given numbers;
+// NULL if there are none, or if one stands for the row as a whole.
 func attributesOf(relation, numbers string) string {
 	return `(SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + relation +
-		` AND a.attnum OPERATOR(pg_catalog.=) ANY (` + numbers + `))`
+		` AND a.attnum OPERATOR(pg_catalog.=) ANY (` + numbers + `) AND NOT 0 OPERATOR(pg_catalog.=) ANY (` + numbers + `))`
 }
 
 // policyColumns are the numbers of the columns of its own table that a policy reads.

@@ -144,7 +144,9 @@ func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 	}
 	construct := "a call of " + quoteIdent(fn)
 	for _, a := range f.Args {
-		t.use(a, s, construct)
+		if !t.rowArgument(a, s) {
+			t.use(a, s, construct)
+		}
 	}
 	for _, a := range f.AggOrder {
 		t.operator(a.GetSortBy().GetUseOp())
@@ -185,6 +187,27 @@ func (t *tracer) wholeRow(s *scope, name string) (column, bool) {
 	if len(sources) == 0 {
 		return column{name: name}, systemColumns[name] && t.onlySource(s)
 	}
+	t.rows(sources)
+	return column{name: name}, true
+}
+
+// rowArgument establishes an argument r.*, which stands for the row as a whole.
+func (t *tracer) rowArgument(n *pgquery.Node, s *scope) bool {
+	ref := n.GetColumnRef()
+	fields := names(ref.GetFields())
+	if len(fields) == 0 || len(fields) != len(ref.Fields)-1 || ref.Fields[len(fields)].GetAStar() == nil {
+		return false
+	}
+	sources := s.sourcesNamed(fields)
+	if len(sources) == 0 {
+		t.deny("what a star stands for is not established")
+	}
+	t.rows(sources)
+	return true
+}
+
+// rows denies sources used as values if anything in them is masked.
+func (t *tracer) rows(sources []*source) {
 	for _, src := range sources {
 		for _, c := range src.columns {
 			if c.mask != 0 || c.secret {
@@ -192,7 +215,6 @@ func (t *tracer) wholeRow(s *scope, name string) (column, bool) {
 			}
 		}
 	}
-	return column{name: name}, true
 }
 
 // onlySource reports whether any source at all is around, for a system column.

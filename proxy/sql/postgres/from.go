@@ -158,6 +158,9 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 		return nil
 	}
 	parts := items[0].GetList().GetItems()
+	if len(m.Coldeflist) > 0 {
+		return t.recordFunction(m, parts, level)
+	}
 	if len(parts) == 0 || len(parts) > 1 && unwrap(parts[1]) != nil {
 		t.deny("a function in FROM has a column definition list")
 		return nil
@@ -174,7 +177,7 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	case *pgquery.SQLValueFunction:
 		name, known = valueFunctionName(f), []string{""}
 	}
-	if len(known) == 0 || len(m.Coldeflist) > 0 {
+	if len(known) == 0 {
 		t.deny("a function stands in FROM whose columns are not known")
 		return nil
 	}
@@ -196,15 +199,35 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	return t.add(level, src)
 }
 
+// recordFunction establishes a function in FROM whose columns are the statement's.
+func (t *tracer) recordFunction(m *pgquery.RangeFunction, parts []*pgquery.Node, level *scope) []column {
+	var f *pgquery.FuncCall
+	if len(parts) > 0 {
+		f = parts[0].GetFuncCall()
+	}
+	if f == nil || len(parts) > 1 && unwrap(parts[1]) != nil || !recordFunctions[last(f.Funcname)] || m.Ordinality || m.Alias == nil || len(m.Alias.Colnames) > 0 {
+		t.deny("a function stands in FROM whose columns are not known")
+		return nil
+	}
+	t.use(parts[0], level, "a function in FROM")
+	src := &source{name: m.Alias.Aliasname}
+	for _, n := range m.Coldeflist {
+		d := n.GetColumnDef()
+		if d == nil {
+			t.deny("a column definition is not known")
+			return nil
+		}
+		t.typeName(d.TypeName)
+		src.columns = append(src.columns, column{name: d.Colname})
+	}
+	return t.add(level, src)
+}
+
 // join establishes a join and the order of its columns under "*".
 func (t *tracer) join(m *pgquery.JoinExpr, level *scope) []column {
 	before := len(level.sources)
 	left := t.item(m.Larg, level)
 	right := t.item(m.Rarg, level)
-	if m.JoinUsingAlias != nil {
-		t.deny("a join has an alias for its USING columns")
-		return nil
-	}
 	using := names(m.UsingClause)
 	if m.IsNatural {
 		for _, c := range left {
@@ -215,6 +238,9 @@ func (t *tracer) join(m *pgquery.JoinExpr, level *scope) []column {
 	}
 	all := t.mergeColumns(left, right, using)
 	t.use(m.Quals, level, "JOIN")
+	if m.JoinUsingAlias != nil && !t.violated() {
+		t.add(level, &source{name: m.JoinUsingAlias.Aliasname, columns: all[:len(using)]})
+	}
 	if m.Alias != nil {
 		level.sources = level.sources[:before]
 		return t.add(level, &source{name: m.Alias.Aliasname, columns: t.rename(all, m.Alias)})

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	pgquery "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -18,8 +20,8 @@ var volatileReads = words(`random random_normal clock_timestamp timeofday gen_ra
 // laterReads are functions without side effects that came after the release that
 // functions_gen.go was written from.
 var laterReads = words(`any_value array_reverse array_sample array_shuffle array_sort bit_and bit_or bit_xor casefold crc32 crc32c date_add date_subtract
-	erf erfc gamma lgamma json_array json_arrayagg json_object json_objectagg json_scalar json_serialize json_strip_nulls pg_basetype
-	pg_input_error_info pg_input_is_valid pg_get_wal_resource_managers regexp_count regexp_instr regexp_like regexp_substr reverse system_user
+	erf erfc gamma lgamma json json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar json_serialize json_strip_nulls json_table json_value pg_basetype
+	pg_input_error_info pg_input_is_valid merge_action pg_get_wal_resource_managers regexp_count regexp_instr regexp_like regexp_substr reverse system_user
 	to_bin to_oct to_regtypemod trim_array unicode_assigned unicode_version unistr uuid_extract_timestamp uuid_extract_version xmltext
 	pg_stat_get_io pg_stat_get_checkpointer_num_timed`)
 
@@ -60,6 +62,41 @@ func matches(name string, patterns []string) bool {
 		}
 		return len(name) >= len(p)-1 && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
 	})
+}
+
+// constructor is the name by which an older server takes a construct for a call.
+func constructor(m any) string {
+	switch m := m.(type) {
+	case *pgquery.JsonScalarExpr:
+		return "json_scalar"
+	case *pgquery.JsonSerializeExpr:
+		return "json_serialize"
+	case *pgquery.JsonParseExpr:
+		return "json"
+	case *pgquery.JsonObjectConstructor:
+		return "json_object"
+	case *pgquery.JsonArrayConstructor, *pgquery.JsonArrayQueryConstructor:
+		return "json_array"
+	case *pgquery.JsonObjectAgg:
+		return "json_objectagg"
+	case *pgquery.JsonArrayAgg:
+		return "json_arrayagg"
+	case *pgquery.JsonTable:
+		return "json_table"
+	case *pgquery.MergeSupportFunc:
+		return "merge_action"
+	case *pgquery.JsonFuncExpr:
+		switch m.Op {
+		case pgquery.JsonExprOp_JSON_EXISTS_OP:
+			return "json_exists"
+		case pgquery.JsonExprOp_JSON_QUERY_OP:
+			return "json_query"
+		case pgquery.JsonExprOp_JSON_VALUE_OP:
+			return "json_value"
+		default: // JSON_TABLE is a message of its own
+		}
+	}
+	return ""
 }
 
 // dangers returns the feature of a dangerous function; empty if it is none.

@@ -13,6 +13,9 @@ import (
 func (c *classifier) note(m any) {
 	c.write(changed(m), defined(m))
 	c.reach(m)
+	if name := constructor(m); name != "" {
+		c.function([]string{name})
+	}
 	switch m := m.(type) {
 	case *pgquery.SelectStmt:
 		c.pin(m)
@@ -168,6 +171,8 @@ func (c *classifier) noteDefinition(m any) {
 	switch m := m.(type) {
 	case *pgquery.CreateForeignTableStmt:
 		c.feature(sql.FeatureForeignServer)
+	case *pgquery.CreateTableSpaceStmt:
+		c.feature(sql.FeatureServerFile)
 	case *pgquery.ViewStmt:
 		c.writable(m.Query.GetSelectStmt())
 	case *pgquery.AlterTableCmd:
@@ -258,8 +263,6 @@ func (c *classifier) noteSpecial(m any) {
 		c.setting(m.Setstmt)
 	case *pgquery.LoadStmt:
 		c.feature(sql.FeatureLoadLibrary)
-	case *pgquery.CreateTableSpaceStmt:
-		c.feature(sql.FeatureServerFile)
 	case *pgquery.CheckPointStmt:
 		c.feature(sql.FeatureServerControl)
 	case *pgquery.CreatePLangStmt, *pgquery.CreateTransformStmt:

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -283,9 +282,7 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}
-	for _, row := range rows {
-		k.describeTelling(values(row), byOID, numbered)
-	}
+	k.describeTelling(rows, byOID, numbered)
 	for oid, r := range byOID {
 		r.drifted = k.drifted(r, numbered[oid])
 		d.relations[r.oid] = true
@@ -327,54 +324,4 @@ func (k *known) describeColumn(r *relation, name string, number int, kin [][3]st
 	}
 	c.secret = r.schema == "pg_catalog" && secretColumns[r.name+"."+name]
 	return c, nil
-}
-
-// describeTelling notes what else tells of a masked column: columns generated from it,
-// unique indexes over it, references to it.
-func (k *known) describeTelling(v [5]string, byOID map[string]*relation, numbered map[string]map[string]*column) {
-	r := byOID[v[1]]
-	switch v[0] {
-	case "generated":
-		made, from := numbered[v[1]][v[2]], numbered[v[1]][v[3]]
-		if made != nil && from != nil && from.mask != 0 && made.mask == 0 {
-			made.secret, made.origin = true, from.origin
-		}
-	case "unique":
-		keys, ok := keysOf(v[2])
-		over := !ok || v[3] == "expression" || slices.ContainsFunc(keys, func(k string) bool {
-			// That a value is there already is what a comparison would say.
-			found := columnsNamed(r.columns, k)
-			return r.hides(k) && (v[3] != "" || len(found) != 1 || !found[0].uses.Equality)
-		})
-		for _, c := range r.columns {
-			if over && (c.mask != 0 || slices.Contains(keys, c.name)) && r.masked() {
-				r.telling[c.name] = true
-			}
-		}
-	case "check":
-		keys, ok := keysOf(v[2])
-		for _, c := range r.columns {
-			others := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == c.name })
-			if !ok && r.masked() || len(others) < len(keys) && slices.ContainsFunc(others, r.hides) {
-				r.checked[c.name] = true
-			}
-		}
-	case "reference":
-		var to [4]string // schema, table, OID and number of the column
-		if json.Unmarshal([]byte(v[3]), &to) != nil || k.masks.Mask(to[0], to[1], v[4]) != 0 || k.follows(to[2], to[3]) {
-			r.telling[v[2]] = true
-		}
-	}
-}
-
-// keysOf reads a list of names of columns.
-func keysOf(s string) (keys []string, ok bool) {
-	return keys, json.Unmarshal([]byte(s), &keys) == nil
-}
-
-// hides reports whether the column of a name is masked, or is not the relation's own: then
-// a child has it, and whether that masks it is not known.
-func (r *relation) hides(name string) bool {
-	found := columnsNamed(r.columns, name)
-	return len(found) != 1 || found[0].mask != 0 || found[0].secret
 }

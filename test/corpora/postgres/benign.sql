@@ -147,7 +147,7 @@ SELECT NULLIF(total, 0), greatest(total, 10), least(total, 10), abs(total) FROM 
 SELECT array_agg(DISTINCT customer_id) FROM orders
 SELECT unnest(ARRAY[1, 2, 3]) AS n
 SELECT key, value FROM jsonb_each_text('{"a": 1}')
-SELECT x.id FROM jsonb_to_recordset('[{"id": 1}]') AS x(id int) -- denied: a function with a column list
+SELECT x.id FROM jsonb_to_recordset('[{"id": 1}]') AS x(id int)
 SELECT '{"a": {"b": 1}}'::jsonb #>> '{a,b}', '{"a": 1}'::jsonb @> '{}'
 SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1
 SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = 'orders' ORDER BY ordinal_position
@@ -178,3 +178,9 @@ INSERT INTO customers (id, name, email) SELECT id + 400, name, null FROM orders 
 UPDATE customers SET (name, email) = ('n', 'e@example.com') WHERE id = 310
 UPDATE customers SET (name, balance) = ROW('n', 5) WHERE id = 310
 WITH RECURSIVE t(id, email, depth) AS (SELECT id, email, 1 FROM customers WHERE id = 1 UNION ALL SELECT c.id, c.email, t.depth + 1 FROM customers c JOIN t ON c.id = t.id + 1 WHERE t.depth < 5) SELECT * FROM t
+SELECT row_to_json(t.*) FROM (SELECT id, name FROM customers) t
+SELECT count(o.*) FROM orders o
+SELECT u.id, o.total FROM orders o JOIN orders p USING (id) AS u
+SELECT * FROM orders o JOIN orders p USING (id) AS u
+INSERT INTO orders (id, total) SELECT x.id, x.total FROM jsonb_to_recordset('[{"id":900,"total":1}]') AS x(id int, total numeric)
+SELECT x.a FROM json_to_record('{"a":1}') AS x(a int, b text)
