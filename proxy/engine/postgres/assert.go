@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
@@ -14,12 +15,18 @@ import (
 type planned struct {
 	proof   string
 	results []byte   // format codes
+	types   []uint32 // of parameters, as the client declared them: those of the result may follow
 	plan    *rowPlan // nil: it returns no rows
 }
 
 // holds reports whether nothing was committed since the plan was made, by what f was
 // verified under last.
 func (p *planned) holds(f *sql.Facts) bool { return p.proof != "" && p.proof == pgsql.Proof(f) }
+
+// fits reports whether the plan is for the rows of p, as long as it holds.
+func (p *planned) fits(of *portal) bool {
+	return p != nil && bytes.Equal(p.results, of.results) && slices.Equal(p.types, of.statement.types)
+}
 
 // maxPlans bounds the plans that a session remembers.
 const maxPlans = 64
@@ -123,7 +130,7 @@ func (r *relay) executeAsserted(ctx context.Context, p *portal, c *command, name
 	f := p.known.facts
 	planned, assertion := r.assertable(f)
 	// The Bind may have to be sent again: it has to be in the buffer still.
-	if planned == nil || !bytes.Equal(planned.results, p.results) || r.binds != 1 || p.epoch != r.epoch || p.bindAt != r.in.reads {
+	if !planned.fits(p) || r.binds != 1 || p.epoch != r.epoch || p.bindAt != r.in.reads {
 		return false, nil
 	}
 	q, err := r.assert(assertion)
@@ -186,7 +193,7 @@ func (r *relay) executeAgain(ctx context.Context, p *portal, name string, m []by
 // assertion, and has to be what it was when the plan was made.
 func (r *relay) queryAsserted(ctx context.Context, text []byte, k *known, c *command) (done bool, err error) {
 	planned, assertion := r.assertable(k.facts)
-	if planned == nil || len(planned.results) > 0 {
+	if planned == nil || len(planned.results) > 0 || len(planned.types) > 0 {
 		return false, nil
 	}
 	c.plan, c.columns = planned.plan, planned.plan.columnsDescribed()

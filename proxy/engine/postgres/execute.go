@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -105,7 +104,7 @@ func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *
 		p.verified = true
 		return nil
 	}
-	if planned := r.plans.of(f); planned != nil && r.catalog.Calm() && bytes.Equal(planned.results, p.results) {
+	if planned := r.plans.of(f); planned.fits(p) && r.catalog.Calm() {
 		if err := r.verify(ctx, p.known); err != nil {
 			return err
 		}
@@ -126,7 +125,7 @@ func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *
 		return err
 	}
 	p.plan, p.verified = c.plan, true
-	r.plans.note(f, &planned{results: p.results, plan: p.plan})
+	r.plans.note(f, &planned{results: p.results, types: p.statement.types, plan: p.plan})
 	return nil
 }
 
