@@ -148,9 +148,10 @@ func TestPsqlShowsWhatItShowsWithoutTheGate(t *testing.T) {
 	want := transcript(t, direct(s), list)
 	gates(t, s, func(t *testing.T, g *gatetest.Gate, isMasked bool) {
 		got := transcript(t, g.Environment(database), list)
+		after := transcript(t, direct(s), list) // what the server did for itself meanwhile shows in sizes
 		for _, c := range list {
 			refusal := refusals[isMasked][c]
-			if d := cmp.Diff(want[c], got[c]); d != "" && (refusal == "" || !strings.Contains(got[c], refusal)) {
+			if d := cmp.Diff(want[c], got[c]); d != "" && got[c] != after[c] && (refusal == "" || !strings.Contains(got[c], refusal)) {
 				t.Errorf("%s\n%s", c, d)
 			}
 		}

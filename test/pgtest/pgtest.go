@@ -80,7 +80,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	conf := append([]string{
 		"listen_addresses = '127.0.0.1'", fmt.Sprintf("port = %d", s.Port), "unix_socket_directories = '" + dir + "'",
 		"ssl = on", "ssl_cert_file = '" + dir + "/tls.crt'", "ssl_key_file = '" + dir + "/tls.key'",
-		"fsync = off", "max_connections = 200", "shared_buffers = 64MB", "log_statement = all", "log_line_prefix = '%a|%u|%d|'",
+		"fsync = off", "autovacuum = off", "max_connections = 200", "shared_buffers = 64MB", "log_statement = all", "log_line_prefix = '%a|%u|%d|'",
 	}, settings...)
 	write(t, filepath.Join(data, "conf.extra"), strings.Join(conf, "\n")+"\n", 0o644)
 	f, err := os.OpenFile(filepath.Join(data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
