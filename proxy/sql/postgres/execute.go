@@ -65,21 +65,9 @@ func (a *Analyzer) preparedFacts(ctx context.Context, text string) (*sql.Facts, 
 func (c *classifier) merge(inner *sql.Facts) {
 	f := c.facts
 	f.Nodes = distinct(append(f.Nodes, inner.Nodes...))
-	for _, r := range inner.Relations {
-		if !slices.Contains(f.Relations, r) {
-			f.Relations = append(f.Relations, r)
-		}
-	}
-	for _, fn := range inner.Functions {
-		if !slices.Contains(f.Functions, fn) {
-			f.Functions = append(f.Functions, fn)
-		}
-	}
-	for _, name := range inner.Attributes {
-		if !slices.Contains(f.Attributes, name) {
-			f.Attributes = append(f.Attributes, name)
-		}
-	}
+	f.Relations = union(f.Relations, inner.Relations)
+	f.Functions = union(f.Functions, inner.Functions)
+	f.Attributes = union(f.Attributes, inner.Attributes)
 	for _, feature := range inner.Features {
 		c.feature(feature)
 	}

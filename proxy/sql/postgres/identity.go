@@ -18,8 +18,9 @@ import (
 // of a process, and nothing is ever dropped from them: an OID that comes again for another
 // column masks one too many.
 type identities struct {
-	mu      sync.RWMutex
-	columns map[identity][]fullName
+	mu sync.RWMutex
+	// columns are the names under which each was masked by the policy of that time.
+	columns map[identity][]sql.ColumnName
 	held    map[relationIdentity]bool // relations of columns
 	// surveyed is when each database was surveyed, by the policy of that time.
 	surveyed map[[2]string]time.Time
@@ -35,8 +36,18 @@ type identity struct {
 	attribute int
 }
 
-// fullName is a name under which a column was masked by the policy of that time.
-type fullName struct{ schema, table, column string }
+// newIdentity takes the texts of a relation's OID and of a column's number.
+func newIdentity(database, relation, attribute string) (identity, error) {
+	oid, err := parseOID(relation)
+	if err != nil {
+		return identity{}, err
+	}
+	number, err := strconv.Atoi(attribute)
+	if err != nil {
+		return identity{}, errCatalogAnswer
+	}
+	return identity{relationIdentity{database, oid}, number}, nil
+}
 
 const (
 	// maxIdentities bounds the masked columns that are remembered, maxFormerNames the names
@@ -53,11 +64,11 @@ const (
 var errManyIdentities = errors.New("more masked columns were seen than are remembered; restart the proxy")
 
 func newIdentities() *identities {
-	return &identities{columns: map[identity][]fullName{}, held: map[relationIdentity]bool{}, surveyed: map[[2]string]time.Time{}}
+	return &identities{columns: map[identity][]sql.ColumnName{}, held: map[relationIdentity]bool{}, surveyed: map[[2]string]time.Time{}}
 }
 
 // put remembers that a column is masked under a name.
-func (s *identities) put(id identity, name fullName) error {
+func (s *identities) put(id identity, name sql.ColumnName) error {
 	s.mu.RLock()
 	known := slices.Contains(s.columns[id], name)
 	s.mu.RUnlock()
@@ -77,7 +88,7 @@ func (s *identities) put(id identity, name fullName) error {
 	return nil
 }
 
-func (s *identities) names(id identity) []fullName {
+func (s *identities) names(id identity) []sql.ColumnName {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.columns[id]
@@ -90,13 +101,13 @@ func (s *identities) holds(r relationIdentity) bool {
 }
 
 // mask returns the mask that the policy has for a name under which a column was masked.
-func (s *identities) mask(id identity, masks sql.Columns) (sql.MaskRef, fullName) {
+func (s *identities) mask(id identity, masks sql.Columns) (sql.MaskRef, sql.ColumnName) {
 	for _, n := range s.names(id) {
-		if ref := masks.Mask(n.schema, n.table, n.column); ref != 0 {
+		if ref := masks.Mask(n.Schema, n.Table, n.Column); ref != 0 {
 			return ref, n
 		}
 	}
-	return 0, fullName{}
+	return 0, sql.ColumnName{}
 }
 
 const databaseQuery = `SELECT 'database', c.system_identifier::pg_catalog.text, d.oid::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text` +
@@ -184,34 +195,30 @@ func (s *identities) done(database, version string, began time.Time) {
 
 // note takes a row of surveyQuery.
 func (s *identities) note(database string, v [5]string, masks sql.Columns) error {
-	oid, err := strconv.ParseUint(v[3], 10, 32)
+	id, err := newIdentity(database, v[3], v[4])
 	if err != nil {
-		return errCatalogAnswer
-	}
-	number, err := strconv.Atoi(v[4])
-	if err != nil {
-		return errCatalogAnswer
+		return err
 	}
 	if masks.Mask(v[0], v[1], v[2]) == 0 {
 		return nil
 	}
-	return s.put(identity{relationIdentity{database, uint32(oid)}, number}, fullName{v[0], v[1], v[2]})
+	return s.put(id, sql.ColumnName{Schema: v[0], Table: v[1], Column: v[2]})
 }
 
 // formerly returns, for the relations that share rows with others, what the columns that
 // have a name now were called when they were masked. rows answer columnsQuery.
-func (s *identities) formerly(ctx context.Context, c *Catalog, d *definitions, rows [][]*string, masks sql.Columns) (map[string]map[string][]fullName, error) {
+func (s *identities) formerly(ctx context.Context, c *Catalog, d *definitions, rows [][]*string, masks sql.Columns) (map[string]map[string][]sql.ColumnName, error) {
 	var ask []string
 	for _, row := range rows {
 		v := values(row)
 		if v[0] != "kin" || v[1] == v[4] || slices.Contains(ask, v[4]) {
 			continue
 		}
-		oid, err := strconv.ParseUint(v[4], 10, 32)
+		oid, err := parseOID(v[4])
 		if err != nil {
-			return nil, errCatalogAnswer
+			return nil, err
 		}
-		if s.holds(relationIdentity{c.database, uint32(oid)}) {
+		if s.holds(relationIdentity{c.database, oid}) {
 			ask = append(ask, v[4])
 		}
 	}
@@ -223,17 +230,16 @@ func (s *identities) formerly(ctx context.Context, c *Catalog, d *definitions, r
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]map[string][]fullName{}
+	out := map[string]map[string][]sql.ColumnName{}
 	for _, row := range named {
 		v := values(row)
-		oid, err := strconv.ParseUint(v[1], 10, 32)
-		number, err2 := strconv.Atoi(v[2])
-		if err != nil || err2 != nil {
-			return nil, errCatalogAnswer
+		id, err := newIdentity(c.database, v[1], v[2])
+		if err != nil {
+			return nil, err
 		}
-		if ref, n := s.mask(identity{relationIdentity{c.database, uint32(oid)}, number}, masks); ref != 0 {
+		if ref, n := s.mask(id, masks); ref != 0 {
 			if out[v[1]] == nil {
-				out[v[1]] = map[string][]fullName{}
+				out[v[1]] = map[string][]sql.ColumnName{}
 			}
 			out[v[1]][v[3]] = append(out[v[1]][v[3]], n)
 		}
@@ -252,8 +258,8 @@ func (k *known) drifted(r *relation, numbers map[string]*column) string {
 		had := false
 		for n := range numbers {
 			number, err := strconv.Atoi(n)
-			had = had || err == nil && slices.ContainsFunc(k.masked.names(identity{relationIdentity{k.database, r.oid}, number}), func(f fullName) bool {
-				return strings.EqualFold(f.schema, p.Schema) && strings.EqualFold(f.table, p.Table) && strings.EqualFold(f.column, p.Column)
+			had = had || err == nil && slices.ContainsFunc(k.masked.names(identity{relationIdentity{k.database, r.oid}, number}), func(f sql.ColumnName) bool {
+				return strings.EqualFold(f.Schema, p.Schema) && strings.EqualFold(f.Table, p.Table) && strings.EqualFold(f.Column, p.Column)
 			})
 		}
 		if !had {
@@ -265,11 +271,10 @@ func (k *known) drifted(r *relation, numbers map[string]*column) string {
 
 // follows reports whether a column of a relation was masked, given as texts.
 func (k *known) follows(relation, attribute string) bool {
-	oid, err := strconv.ParseUint(relation, 10, 32)
-	number, err2 := strconv.Atoi(attribute)
-	if err != nil || err2 != nil {
+	id, err := newIdentity(k.database, relation, attribute)
+	if err != nil {
 		return true
 	}
-	ref, _ := k.masked.mask(identity{relationIdentity{k.database, uint32(oid)}, number}, k.masks)
+	ref, _ := k.masked.mask(id, k.masks)
 	return ref != 0
 }

@@ -194,11 +194,11 @@ func (m *meanings) add(rows [][]*string) error {
 		case "type":
 			m.types[v[1]] = true
 		case "relation":
-			oid, err := strconv.ParseUint(v[3], 10, 32)
+			oid, err := parseOID(v[3])
 			if err != nil || len(v[4]) < 3 {
 				return errCatalogAnswer
 			}
-			m.relations[[2]string{v[2], v[1]}] = &relation{oid: uint32(oid), schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
+			m.relations[[2]string{v[2], v[1]}] = &relation{oid: oid, schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
 				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}}
 		}
 	}
@@ -240,7 +240,7 @@ type known struct {
 	masks    sql.Columns
 	masked   *identities
 	database string
-	former   map[string]map[string][]fullName // as identities.formerly returns it
+	former   map[string]map[string][]sql.ColumnName // as identities.formerly returns it
 }
 
 // describeColumns takes the answer to columnsQuery.
@@ -302,15 +302,15 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 // masked.
 func (k *known) describeColumn(r *relation, name string, number int, kin [][3]string) (column, error) {
 	id := identity{relationIdentity{k.database, r.oid}, number}
-	candidates := []fullName{{r.schema, r.name, name}}
+	candidates := []sql.ColumnName{{Schema: r.schema, Table: r.name, Column: name}}
 	for _, other := range kin {
-		candidates = append(candidates, fullName{other[0], other[1], name})
+		candidates = append(candidates, sql.ColumnName{Schema: other[0], Table: other[1], Column: name})
 		candidates = append(candidates, k.former[other[2]][name]...)
 	}
 	candidates = append(candidates, k.masked.names(id)...)
 	c := column{name: name}
 	for _, n := range candidates {
-		if c.mask = k.masks.Mask(n.schema, n.table, n.column); c.mask == 0 {
+		if c.mask = k.masks.Mask(n.Schema, n.Table, n.Column); c.mask == 0 {
 			continue
 		}
 		c.origin = r.schema + "." + r.name + "." + name

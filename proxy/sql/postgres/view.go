@@ -333,15 +333,16 @@ func (vs *views) calls(f *sql.Facts) {
 		if v.state != read {
 			continue
 		}
-		for _, fn := range v.functions {
-			if !slices.Contains(f.Functions, fn) {
-				f.Functions = append(f.Functions, fn)
-			}
-		}
-		for _, name := range v.attribute {
-			if !slices.Contains(f.Attributes, name) {
-				f.Attributes = append(f.Attributes, name)
-			}
+		f.Functions, f.Attributes = union(f.Functions, v.functions), union(f.Attributes, v.attribute)
+	}
+}
+
+// union appends what the list does not hold yet.
+func union[T comparable](list, more []T) []T {
+	for _, x := range more {
+		if !slices.Contains(list, x) {
+			list = append(list, x)
 		}
 	}
+	return list
 }
