@@ -111,6 +111,7 @@ func lifted(rules []*maskingRule, subject v1alpha1.Subject) map[*maskingRule]boo
 type masks struct {
 	rules     []*maskingRule
 	all       []mask
+	names     []sql.ColumnName      // of the rules that are left
 	lift      map[*maskingRule]bool // rules that this session is exempt from; nil for none
 	none      bool                  // no mask is left
 	detectors *detect.Set           // of the rules that are left; nil for none
@@ -122,6 +123,9 @@ func newMasks(rules []*maskingRule, lift map[*maskingRule]bool) *masks {
 		m.all = append(m.all, r.masks...)
 		if !lift[r] {
 			m.none = m.none && len(r.masks) == 0
+			for i := range r.masks {
+				m.names = append(m.names, r.masks[i].name)
+			}
 			m.detectors = detect.Join(m.detectors, r.detectors)
 		}
 	}
@@ -151,16 +155,8 @@ func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
 	return m.all[ref-1].rule.uses
 }
 
-// Names returns the patterns by which columns are masked.
-func (m *masks) Names() []sql.ColumnName {
-	var out []sql.ColumnName
-	for i := range m.all {
-		if !m.lift[m.all[i].rule] {
-			out = append(out, m.all[i].name)
-		}
-	}
-	return out
-}
+// Names returns the patterns by which columns are masked; they are not to be changed.
+func (m *masks) Names() []sql.ColumnName { return m.names }
 
 // Func returns the function of a mask and the rule that it is from.
 func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
