@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -92,6 +93,10 @@ func (c *classifier) configures(m *pgquery.FuncCall) bool {
 	return true
 }
 
+// settingName is how settings are named. Text of another form may equal the name of one by
+// the rules of the column's type or collation, such as blanks at its end.
+var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+
 // pin notes the output columns set_config(c, …) of a query with the condition c = constant
 // and no other: that is the name of the setting, if there is a row. So pg_dump sets what
 // not every version has.
@@ -101,7 +106,7 @@ func (c *classifier) pin(m *pgquery.SelectStmt) {
 		return
 	}
 	column, value := where.GetLexpr().GetColumnRef().GetFields(), where.GetRexpr().GetAConst().GetSval()
-	if len(column) != 1 || last(column) == "" || value == nil {
+	if len(column) != 1 || last(column) == "" || value == nil || !settingName.MatchString(value.Sval) {
 		return
 	}
 	for _, t := range m.TargetList {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 )
@@ -170,6 +171,8 @@ func (t *tracer) reference(ref *pgquery.ColumnRef, s *scope) column {
 	if len(fields) == 1 {
 		if c, found = t.column(s, name); !found {
 			c, found = t.wholeRow(s, name)
+		} else if !s.certain(name) {
+			t.hiddenRow(s, name)
 		}
 	} else {
 		c, found = t.qualified(s, fields[:len(fields)-1], name)
@@ -189,6 +192,12 @@ func (t *tracer) wholeRow(s *scope, name string) (column, bool) {
 	}
 	t.rows(sources)
 	return column{name: name}, true
+}
+
+// hiddenRow establishes the whole row that a name means if the column of that name is not
+// visible from there. One of the source itself is as visible as the row.
+func (t *tracer) hiddenRow(s *scope, name string) {
+	t.rows(slices.DeleteFunc(s.sourcesNamed([]string{name}), func(src *source) bool { return len(columnsNamed(src.columns, name)) > 0 }))
 }
 
 // rowArgument establishes an argument r.*, which stands for the row as a whole.

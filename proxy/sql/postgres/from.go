@@ -13,6 +13,8 @@ const maxSourceColumns = 50_000
 // for, in order.
 func (t *tracer) from(list []*pgquery.Node, level *scope) []column {
 	var all []column
+	level.partial = true
+	defer func() { level.partial = false }()
 	for _, n := range list {
 		all = append(all, t.item(n, level)...)
 		if len(all) > maxSourceColumns {

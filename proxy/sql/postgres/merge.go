@@ -13,8 +13,9 @@ func (t *tracer) merge(m *pgquery.MergeStmt, outer *scope) []column {
 	}
 	level := s.inner()
 	own := t.add(level, src)
-	from := t.item(m.SourceRelation, level)
+	from := t.from([]*pgquery.Node{m.SourceRelation}, level)
 	t.use(m.JoinCondition, level, "JOIN")
+	level.partial = true // rows that are not matched are of one side alone
 	for _, n := range m.MergeWhenClauses {
 		w := n.GetMergeWhenClause()
 		if w == nil {
@@ -24,6 +25,7 @@ func (t *tracer) merge(m *pgquery.MergeStmt, outer *scope) []column {
 		t.use(w.Condition, level, "WHEN")
 		t.mergeAction(w, r, level)
 	}
+	level.partial = false
 	// The server lists what is merged before what it is merged into.
 	return t.targets(m.ReturningList, level, append(append([]column(nil), from...), own...))
 }

@@ -26,6 +26,9 @@ type scope struct {
 	outer   *scope
 	sources []*source
 	ctes    []*cte
+	// partial says that not all sources are visible now: those of FROM see those on their
+	// left at most, a condition of JOIN those of its join alone.
+	partial bool
 }
 
 // cte is a WITH query that later ones can read.
@@ -139,6 +142,18 @@ func (t *tracer) agree(found []column, name string) (column, bool) {
 	c := found[0]
 	c.name = name
 	return c, true
+}
+
+// certain reports whether the server finds a column of a name where it is found here.
+func (s *scope) certain(name string) bool {
+	for ; s != nil; s = s.outer {
+		for _, src := range s.sources {
+			if !s.partial && len(columnsNamed(src.columns, name)) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sourcesNamed returns the sources that a name means, at any level.

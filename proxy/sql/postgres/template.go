@@ -47,6 +47,9 @@ func newTemplate(text []byte, tree *pgquery.ParseResult, f *sql.Facts, constants
 	if !f.Known || !f.Lexed || f.Statements != 1 || !slices.Equal(constants, f.Literals) || len(tree.Stmts) != 1 {
 		return nil
 	}
+	if slices.ContainsFunc(f.Functions, func(fn sql.Function) bool { return fn.Name == "set_config" }) {
+		return nil // the condition may say which setting
+	}
 	for _, r := range f.Relations {
 		// What a row of a catalog is about may matter.
 		if r.Schema == "pg_catalog" || r.Schema == "information_schema" || strings.HasPrefix(r.Name, "pg_") {

@@ -51,6 +51,7 @@ func TestTemplates(t *testing.T) {
 		"disjunction":        {"delete from t where id = 1 or id = 2", "delete from t where id = 3 or id = 4", false},
 		"pattern":            {"delete from t where id like 'a'", "delete from t where id like '%'", false},
 		"argument":           {"select set_config('a.b', 'x', true)", "select set_config('role', 'x', true)", false},
+		"compared argument":  {"select set_config(a, 'x', true) from v where a = 'jit'", "select set_config(a, 'x', true) from v where a = 'role'", false},
 		"argument compared":  {"select a from t where id = f('a')", "select a from t where id = f('b')", false},
 		"cast":               {"select a from t where id = 'a'::text", "select a from t where id = 'b'::text", false},
 		"typed":              {"select a from t where id = date '2020-01-01'", "select a from t where id = date '2020-01-02'", false},

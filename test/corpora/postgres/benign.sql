@@ -184,3 +184,4 @@ SELECT u.id, o.total FROM orders o JOIN orders p USING (id) AS u
 SELECT * FROM orders o JOIN orders p USING (id) AS u
 INSERT INTO orders (id, total) SELECT x.id, x.total FROM jsonb_to_recordset('[{"id":900,"total":1}]') AS x(id int, total numeric)
 SELECT x.a FROM json_to_record('{"a":1}') AS x(a int, b text)
+SELECT x.orders, y.n FROM (SELECT 1 AS orders) x, (SELECT orders.id AS n FROM orders LIMIT 1) y, (SELECT 2 AS n) z WHERE z.n = 2
