@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +26,7 @@ func pgbouncer(b *testing.B, s *pgtest.Server) *way {
 	if err != nil {
 		b.Fatal("pgbouncer is not installed; on Debian: apt-get install pgbouncer")
 	}
-	dir, port := b.TempDir(), freePort(b)
+	dir, port := b.TempDir(), pgtest.FreePort(b)
 	b.Cleanup(func() { os.RemoveAll(dir) })
 	put(b, filepath.Join(dir, "users"), `"app" "app"`+"\n")
 	put(b, filepath.Join(dir, "ini"), fmt.Sprintf(`[databases]
@@ -66,7 +65,7 @@ log_disconnections = 0
 // rules if there are any.
 func gate(b *testing.B, s *pgtest.Server, name, rules string) *way {
 	binary := build(b, "../../cmd/proxy")
-	dir, port := b.TempDir(), freePort(b)
+	dir, port := b.TempDir(), pgtest.FreePort(b)
 	put(b, filepath.Join(dir, "policy.yaml"), fmt.Sprintf(policy, s.Port, time.Now().Add(12*time.Hour).UTC().Format(time.RFC3339))+rules)
 	pid, _ := spawn(b, true, nil, binary, "--manifests", dir, "--postgres-port", strconv.Itoa(port), "--metrics-port", "0")
 	read := func(key string) string {
@@ -161,16 +160,6 @@ func await(b *testing.B, w *way) {
 			b.Fatalf("%s does not answer: %v", w.name, err)
 		}
 	}
-}
-
-func freePort(b *testing.B) int {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func put(b *testing.B, path, content string) {

@@ -5,7 +5,6 @@ package gatetest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -77,7 +76,7 @@ type Gate struct {
 // Start starts a proxy and ends it with the test.
 func Start(t testing.TB, o Options) *Gate {
 	t.Helper()
-	g := &Gate{Port: freePort(t), Dir: t.TempDir(), Grant: "client"}
+	g := &Gate{Port: pgtest.FreePort(t), Dir: t.TempDir(), Grant: "client"}
 	write(t, filepath.Join(g.Dir, "gate.yaml"), manifests(t, o))
 	var said output
 	cmd := exec.Command(binary, "--manifests", g.Dir, "--address", "127.0.0.1", "--postgres-port", fmt.Sprint(g.Port), "--metrics-port", "0", "--drain", "1s", "-v", "1")
@@ -198,16 +197,6 @@ func manifests(t testing.TB, o Options) string {
 	}
 	docs = append(docs, o.More...)
 	return strings.Join(docs, "\n---\n") + "\n"
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func exists(path string) bool {

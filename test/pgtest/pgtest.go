@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/cardea-dev/cardea/test/ports"
 )
 
 // Server is a running PostgreSQL server. Its superuser is "postgres" with the password
@@ -70,7 +72,7 @@ func Start(t testing.TB, settings ...string) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{Host: "127.0.0.1", Port: freePort(t), Dir: dir, Password: "pgtest",
+	s := &Server{Host: "127.0.0.1", Port: FreePort(t), Dir: dir, Password: "pgtest",
 		CAFile: filepath.Join(dir, "ca.crt"), LogFile: filepath.Join(dir, "log")}
 	writeCertificates(t, dir)
 	write(t, filepath.Join(dir, "pw"), s.Password, 0o600)
@@ -230,14 +232,14 @@ func run(t testing.TB, who *syscall.Credential, name string, args ...string) {
 	}
 }
 
-func freePort(t testing.TB) int {
+// FreePort returns a TCP port of the loopback interface for a server of the test.
+func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func write(t testing.TB, path, content string, mode os.FileMode) {

@@ -83,7 +83,7 @@ type gate struct {
 // newGate fills a folder with the samples, changed to reach db.
 func newGate(t *testing.T, db *pgtest.Server) *gate {
 	t.Helper()
-	g := &gate{t: t, dir: t.TempDir(), db: db, port: freePort(t), metrics: freePort(t)}
+	g := &gate{t: t, dir: t.TempDir(), db: db, port: pgtest.FreePort(t), metrics: pgtest.FreePort(t)}
 	samples, err := filepath.Glob("../../config/samples/postgres/*.yaml")
 	if err != nil || len(samples) == 0 {
 		t.Fatalf("no samples: %v", err)
@@ -328,16 +328,6 @@ func (g *gate) files(but ...string) map[string][]byte {
 		g.t.Fatal(err)
 	}
 	return out
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // output collects what a process prints.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/cardea-dev/cardea/test/pgtest"
 )
 
 // A wrong manifest keeps the proxy from starting, with a sentence that says what is wrong.
@@ -82,7 +84,7 @@ func TestConsent(t *testing.T) {
 func TestSecondProxy(t *testing.T) {
 	g := newGate(t, database(t)).start()
 	before := g.credential("uri")
-	second := &gate{t: t, dir: g.dir, db: g.db, port: freePort(t), metrics: freePort(t)}
+	second := &gate{t: t, dir: g.dir, db: g.db, port: pgtest.FreePort(t), metrics: pgtest.FreePort(t)}
 	second.run()
 	<-second.exited
 	if second.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(second.output.String(), "another proxy runs from this folder") {

@@ -5,7 +5,6 @@ package controllers_test
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,11 +16,11 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/controllers"
+	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
 )
 
 const (
@@ -74,12 +73,9 @@ var _ = BeforeSuite(func() {
 	var cancel context.CancelFunc
 	ctx, cancel = context.WithCancel(context.Background())
 
-	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
-	config, err := env.Start()
+	cluster, err := apiserver.Start()
 	Expect(err).NotTo(HaveOccurred())
+	config := cluster.Config
 
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
@@ -105,6 +101,6 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() {
 		cancel()
 		Eventually(done).Should(BeClosed())
-		Expect(env.Stop()).To(Succeed())
+		Expect(cluster.Stop()).To(Succeed())
 	})
 })

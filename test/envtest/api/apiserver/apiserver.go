@@ -6,10 +6,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/test/ports"
 )
 
 // Names of accounts that the policies know.
@@ -67,11 +72,9 @@ func Start(webhooks ...string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the kubeconfig: %w", err)
 	}
-	env := &envtest.Environment{
-		Scheme:                scheme,
-		CRDDirectoryPaths:     []string{Root("config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-		WebhookInstallOptions: envtest.WebhookInstallOptions{Paths: webhooks},
+	env, err := environment(scheme, webhooks)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	config, err := env.Start()
 	if err != nil {
@@ -85,6 +88,39 @@ func Start(webhooks ...string) (*Cluster, error) {
 		return nil, errors.Join(fmt.Errorf("write the kubeconfig: %w", err), c.Stop())
 	}
 	return c, nil
+}
+
+// patience is how long the API server and its store may take to start and to stop, on a
+// machine that does much else.
+const patience = 3 * time.Minute
+
+// environment has ports that nobody else is given before the servers listen on them.
+func environment(scheme *apimachinery.Scheme, webhooks []string) (*envtest.Environment, error) {
+	var port [4]string
+	for i := range port {
+		p, err := ports.Take()
+		if err != nil {
+			return nil, fmt.Errorf("start the API server: %w", err)
+		}
+		port[i] = strconv.Itoa(p)
+	}
+	const host = "127.0.0.1"
+	env := &envtest.Environment{
+		Scheme:                   scheme,
+		CRDDirectoryPaths:        []string{Root("config", "crd", "bases")},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
+	}
+	if len(webhooks) > 0 {
+		number, _ := strconv.Atoi(port[0])
+		env.WebhookInstallOptions = envtest.WebhookInstallOptions{Paths: webhooks, LocalServingHost: host, LocalServingPort: number}
+	}
+	env.ControlPlane.GetAPIServer().SecureServing.ListenAddr = envtest.ListenAddr{Address: host, Port: port[1]}
+	env.ControlPlane.Etcd = &envtest.Etcd{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port[2])}}
+	peers := (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port[3])}).String()
+	env.ControlPlane.Etcd.Configure().Set("listen-peer-urls", peers)
+	return env, nil
 }
 
 // Stop ends the API server.
