@@ -72,11 +72,16 @@ func (m *Metrics) refusal(code policy.Code)    { m.refusals.WithLabelValues(stri
 func (m *Metrics) sessionWrite(outcome string) { m.sessionWrites.WithLabelValues(outcome).Inc() }
 
 // recorder returns r with its events counted.
-func (m *Metrics) recorder(r recording.Recorder) recording.Recorder { return counted{r, m} }
+func (m *Metrics) recorder(r recording.Recorder) recording.Recorder {
+	return counted{Recorder: r, m: m, responses: m.events.WithLabelValues(string(recording.KindResponse)),
+		requests: m.events.WithLabelValues(string(recording.KindCommand)), allowed: m.commands.WithLabelValues("Allowed")}
+}
 
+// counted holds the counters of what is frequent: to look one up costs as much as to count.
 type counted struct {
 	recording.Recorder
-	m *Metrics
+	m                            *Metrics
+	responses, requests, allowed prometheus.Counter
 }
 
 // Record implements recording.Recorder.
@@ -84,20 +89,36 @@ func (c counted) Record(e *recording.Event) error {
 	if err := c.Recorder.Record(e); err != nil {
 		return err
 	}
-	c.m.events.WithLabelValues(string(e.Kind)).Inc()
-	if e.Command != nil {
-		c.m.commands.WithLabelValues(e.Command.Decision).Inc()
-		if e.Command.Code != "" {
-			c.m.refusals.WithLabelValues(e.Command.Code).Inc()
+	switch e.Kind {
+	case recording.KindResponse:
+		c.responses.Inc()
+		if e.Response != nil && e.Response.Detected > 0 {
+			c.m.detected.Add(float64(e.Response.Detected))
 		}
-		for _, rule := range e.Command.Audit {
-			c.m.audited.WithLabelValues(rule).Inc()
-		}
-	}
-	if e.Response != nil && e.Response.Detected > 0 {
-		c.m.detected.Add(float64(e.Response.Detected))
+	case recording.KindCommand:
+		c.requests.Inc()
+		c.command(e.Command)
+	default:
+		c.m.events.WithLabelValues(string(e.Kind)).Inc()
 	}
 	return nil
+}
+
+func (c counted) command(cmd *recording.Command) {
+	if cmd == nil {
+		return
+	}
+	if cmd.Decision == "Allowed" {
+		c.allowed.Inc()
+	} else {
+		c.m.commands.WithLabelValues(cmd.Decision).Inc()
+	}
+	if cmd.Code != "" {
+		c.m.refusals.WithLabelValues(cmd.Code).Inc()
+	}
+	for _, rule := range cmd.Audit {
+		c.m.audited.WithLabelValues(rule).Inc()
+	}
 }
 
 // Handler serves /metrics, /healthz (the process works) and /readyz (it takes sessions).

@@ -27,7 +27,7 @@ type Limits struct {
 	EventBytes int64
 	// Stall is how long Record waits for space before it fails: 5 s.
 	Stall time.Duration
-	// ShipBytes is how much a session collects before it is shipped ahead of time: 512 KiB.
+	// ShipBytes is how much a session collects before it is shipped ahead of time: 1 MiB.
 	ShipBytes int64
 	// FirstInterval and MaxInterval are when an open session is shipped: after 2 s, then each
 	// time after twice as long, up to 30 s.
@@ -51,7 +51,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.SessionBytes, 64<<20)
 	set(&l.EventBytes, 16<<20)
 	l.EventBytes = min(l.EventBytes, maxEvent)
-	set(&l.ShipBytes, 512<<10)
+	set(&l.ShipBytes, MaxSegmentContent)
 	wait(&l.Stall, 5*time.Second)
 	wait(&l.FirstInterval, 2*time.Second)
 	wait(&l.MaxInterval, 30*time.Second)

@@ -57,6 +57,9 @@ func openWindow(f *os.File, size int64) (window, error) {
 	if err != nil {
 		return window{}, errors.Join(fmt.Errorf("map a spool file: %w", err), f.Truncate(size))
 	}
+	// To fault in all pages at once is cheaper than one by one; where the kernel cannot, they
+	// come one by one.
+	_ = unix.Madvise(data, unix.MADV_POPULATE_WRITE)
 	return window{data: data, at: int(size - from)}, nil
 }
 

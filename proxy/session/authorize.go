@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -23,33 +24,57 @@ var ErrRecorder = errors.New("recording failed")
 // ErrPermit is the error of a response to a command that was never permitted.
 var ErrPermit = errors.New("no permit")
 
+// Verdict is the decision of a session on one command as it was then. The zero Verdict is
+// none.
+type Verdict struct {
+	policy.Decision
+	admission *policy.Admission
+	command   *policy.Command
+	facts     *sql.Facts
+	within    bool // a transaction
+}
+
+// Decide decides on c, for Authorize to act on.
+func (s *Session) Decide(c *policy.Command) Verdict {
+	a := s.Admission()
+	return Verdict{Decision: a.Rules.Decide(c), admission: a, command: c, facts: c.SQL, within: c.InTransaction}
+}
+
+// holds reports whether v is what the session would decide on c now.
+func (v *Verdict) holds(s *Session, c *policy.Command) bool {
+	return v.admission != nil && v.admission == s.Admission() && v.command == c && v.facts == c.SQL && v.within == c.InTransaction
+}
+
 // Authorize decides on c, holds it for approval if a rule asks for that, and records it.
 // Only a nil error lets the command go on. A *policy.Refusal is for the client and the
 // session lives on; any other error ends the session. pending is called when the client
 // is made to wait, with the name of the ApprovalRequest; it may be nil if the protocol
-// cannot tell the client.
+// cannot tell the client. v is what Decide said of c; where it does not hold, c is decided
+// on again.
 //
 // refresh, if not nil, is called when a held command is released, to establish again what
 // is known of it; the decision is then taken again on the result.
-func (s *Session) Authorize(ctx context.Context, c *policy.Command, pending func(request string, expires time.Time) error,
+func (s *Session) Authorize(ctx context.Context, c *policy.Command, v Verdict, pending func(request string, expires time.Time) error,
 	refresh func(ctx context.Context) (*sql.Facts, error)) (Permit, error) {
 	id := s.c.Commands.Add(1)
 	rec := s.describe(id, c)
 	if err := s.stopCause(); err != nil {
 		return Permit{}, s.refuse(rec, err)
 	}
-	admission := s.Admission()
-	d := admission.Rules.Decide(c)
+	if !v.holds(s, c) {
+		v = s.Decide(c)
+	}
+	d := v.Decision
 	rec.Audit = ruleNames(d.Audit)
 	switch d.Action {
 	case policy.Allow:
 		rec.Decision = "Allowed"
 	case policy.RequireApproval:
 		s.c.Counters.Held.Add(1)
-		answer, err := s.hold(ctx, admission, c, d, rec, pending)
+		answer, err := s.hold(ctx, v.admission, c, d, rec, pending)
 		rec.Request = answer.Request
 		if err == nil {
-			err = s.decideAgain(ctx, c, admission, d, refresh)
+			err = s.decideAgain(ctx, c, v.admission, d, refresh)
 		}
 		if err != nil {
 			return Permit{}, s.refuse(rec, err)
@@ -62,7 +87,7 @@ func (s *Session) Authorize(ctx context.Context, c *policy.Command, pending func
 		return Permit{}, s.refuse(rec, refusalOf(d))
 	}
 	rec.Rule = policy.RuleName(d.Rule)
-	if err := s.record(&recording.Event{Kind: recording.KindCommand, Command: rec}); err != nil {
+	if err := s.record(rec.asEvent()); err != nil {
 		return Permit{}, err
 	}
 	if err := s.stopCause(); err != nil {
@@ -114,8 +139,19 @@ func (s *Session) Respond(p Permit, r *recording.Response) error {
 		return ErrPermit
 	}
 	r.ID = p.id
-	return s.record(&recording.Event{Kind: recording.KindResponse, Response: r})
+	e, ok := events.Get().(*recording.Event)
+	if !ok {
+		e = new(recording.Event)
+	}
+	*e = recording.Event{Kind: recording.KindResponse, Response: r}
+	err := s.record(e)
+	*e = recording.Event{}
+	events.Put(e)
+	return err
 }
+
+// events are lent to the recorder.
+var events = sync.Pool{New: func() any { return new(recording.Event) }}
 
 // Input records a part of the data that the client sends to the permitted command. A nil
 // error lets it go to the target; any other ends the session.
@@ -145,7 +181,7 @@ func (s *Session) record(e *recording.Event) error {
 	return nil
 }
 
-func (s *Session) refuse(rec *recording.Command, err error) error {
+func (s *Session) refuse(rec *noted, err error) error {
 	refusal := new(policy.Refusal)
 	if !errors.As(err, &refusal) {
 		refusal = &policy.Refusal{Code: policy.CodeApprovalFailed, Message: "the session ended before the command was decided"}
@@ -154,7 +190,7 @@ func (s *Session) refuse(rec *recording.Command, err error) error {
 	if refusal.Request != "" {
 		rec.Request = refusal.Request
 	}
-	if rerr := s.record(&recording.Event{Kind: recording.KindCommand, Command: rec}); rerr != nil {
+	if rerr := s.record(rec.asEvent()); rerr != nil {
 		return rerr
 	}
 	s.c.Counters.Denied.Add(1)

@@ -17,14 +17,30 @@ import (
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
-func (s *Session) describe(id uint64, c *policy.Command) *recording.Command {
-	rec := &recording.Command{ID: id}
+// noted is a command as it is recorded, with room for the event: both are made for each
+// command.
+type noted struct {
+	recording.Command
+	event recording.Event
+}
+
+// asEvent returns the event, to be recorded at once.
+func (n *noted) asEvent() *recording.Event {
+	n.event = recording.Event{Kind: recording.KindCommand, Command: &n.Command}
+	return &n.event
+}
+
+func (s *Session) describe(id uint64, c *policy.Command) *noted {
+	rec := &noted{Command: recording.Command{ID: id}}
 	var changed bool
 	rec.Text, changed = sql.Redact(c.Text, c.SQL, s.hash)
 	if changed || !utf8.Valid(c.Text) {
 		rec.Digest = hex.EncodeToString(s.mac(c.Text))
 	}
 	sensitive := c.SQL == nil || !c.SQL.Known || c.SQL.Sensitive || c.SQL.SensitiveParameters
+	if len(c.Parameters) > 0 {
+		rec.Parameters = make([]string, 0, len(c.Parameters))
+	}
 	for _, p := range c.Parameters {
 		switch {
 		case p.Null:

@@ -25,9 +25,9 @@ const (
 	maxShownParameter  = 4 << 10
 )
 
-func (s *Session) hold(ctx context.Context, a *policy.Admission, c *policy.Command, d policy.Decision, rec *recording.Command,
+func (s *Session) hold(ctx context.Context, a *policy.Admission, c *policy.Command, d policy.Decision, rec *noted,
 	pending func(string, time.Time) error) (approval.Answer, error) {
-	if why := unapprovable(c, rec); why != "" {
+	if why := unapprovable(c, &rec.Command); why != "" {
 		return approval.Answer{}, &policy.Refusal{Code: policy.CodeApprovalFailed, Rule: policy.RuleName(d.Rule),
 			Message: policy.RuleName(d.Rule) + " asks for approval, and " + why, Hint: "send it in smaller, plain commands"}
 	}

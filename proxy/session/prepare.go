@@ -2,7 +2,6 @@ package session
 
 import (
 	"github.com/cardea-dev/cardea/proxy/policy"
-	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // Prepared records a command that reaches the target to be prepared, and is not executed
@@ -14,5 +13,5 @@ func (s *Session) Prepared(c *policy.Command) error {
 	}
 	rec := s.describe(s.c.Commands.Add(1), c)
 	rec.Decision = "Prepared"
-	return s.record(&recording.Event{Kind: recording.KindCommand, Command: rec})
+	return s.record(rec.asEvent())
 }

@@ -138,7 +138,7 @@ func TestAuthorize(t *testing.T) {
 			if c == nil {
 				c = known("delete from orders")
 			}
-			p, err := b.Authorize(t.Context(), c, nil, tc.refresh)
+			p, err := b.Authorize(t.Context(), c, Verdict{}, nil, tc.refresh)
 			if (err == nil) != p.Valid() || p.Valid() != (tc.want != "Denied") {
 				t.Fatalf("permit %t, error %v", p.Valid(), err)
 			}
@@ -164,7 +164,7 @@ func TestAuthorizeWithoutRecorder(t *testing.T) {
 				return approval.Answer{}, q.Pending("x7k2p", time.Time{})
 			})
 			b.tape.failAt = 1
-			p, err := b.Authorize(t.Context(), known("select 1"), nil, nil)
+			p, err := b.Authorize(t.Context(), known("select 1"), Verdict{}, nil, nil)
 			if p.Valid() || !errors.Is(err, ErrRecorder) {
 				t.Errorf("permit %t, error %v", p.Valid(), err)
 			}
@@ -198,7 +198,7 @@ func TestReleaseDecidesAgain(t *testing.T) {
 				tc.change(b)
 				return approval.Answer{Request: "x7k2p"}, nil
 			})
-			p, err := b.Authorize(t.Context(), known("delete from orders"), nil, nil)
+			p, err := b.Authorize(t.Context(), known("delete from orders"), Verdict{}, nil, nil)
 			if p.Valid() != tc.want || codeOf(err) != tc.wantCode {
 				t.Errorf("permit %t, error %v", p.Valid(), err)
 			}
@@ -218,14 +218,14 @@ func TestStop(t *testing.T) {
 			b.Stop(cause)
 		}
 	}
-	if p, err := b.Authorize(t.Context(), known("select 1"), nil, nil); p.Valid() || !errors.Is(err, cause) {
+	if p, err := b.Authorize(t.Context(), known("select 1"), Verdict{}, nil, nil); p.Valid() || !errors.Is(err, cause) {
 		t.Errorf("permit %t, error %v", p.Valid(), err)
 	}
 	if last := b.tape.events[len(b.tape.events)-1]; last.Response == nil || !strings.Contains(last.Response.Error, "not forwarded") {
 		t.Errorf("the recording does not say that the command stayed: %+v", last)
 	}
 	b.Stop(errors.New("another"))
-	if p, err := b.Authorize(t.Context(), known("select 1"), nil, nil); p.Valid() || !errors.Is(err, cause) {
+	if p, err := b.Authorize(t.Context(), known("select 1"), Verdict{}, nil, nil); p.Valid() || !errors.Is(err, cause) {
 		t.Errorf("permit %t, error %v", p.Valid(), err)
 	}
 	if b.counters.Forwarded.Load() != 0 {
@@ -241,7 +241,7 @@ func TestRespondNeedsPermit(t *testing.T) {
 	if len(b.tape.events) > 0 {
 		t.Error("a response without a command was recorded")
 	}
-	p, err := b.Authorize(t.Context(), known("select 1"), nil, nil)
+	p, err := b.Authorize(t.Context(), known("select 1"), Verdict{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func TestRedaction(t *testing.T) {
 				return approval.Answer{}, q.Pending("x7k2p", time.Time{})
 			})
 			c := &policy.Command{Engine: "postgres", Text: []byte(text), Parameters: []policy.Parameter{{Text: planted}, {Null: true}}, SQL: facts}
-			if _, err := b.Authorize(t.Context(), c, nil, nil); err != nil {
+			if _, err := b.Authorize(t.Context(), c, Verdict{}, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range b.tape.events {

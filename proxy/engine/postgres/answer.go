@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 	"unicode/utf8"
@@ -39,7 +40,19 @@ type command struct {
 	done         bool   // the last part was made
 	tag          string // of a completed statement, not recorded yet
 	state, fault string // of an error
+
+	last recording.Response // the last part
+	// first is room for the first row that is kept, if it has few values: most answers have
+	// no more.
+	first struct {
+		rows  [1][]*string
+		row   [fewValues]*string
+		texts [fewValues]string
+	}
 }
+
+// fewValues is how many values a row may have to take no memory of its own.
+const fewValues = 4
 
 func newCommand(s *session.Session, p session.Permit) *command {
 	c := &command{permit: p, rowsLeft: defaultRows, bytesLeft: defaultBytes}
@@ -69,23 +82,41 @@ func (c *command) keep(b []byte) error {
 	c.bytes += int64(len(b))
 	c.rowsLeft--
 	c.bytesLeft -= len(b)
-	row := make([]*string, 0, 8)
-	_, err := rowValues(b, func(i int, value []byte) error {
-		if value == nil {
-			row = append(row, nil)
+	row, texts, err := c.roomFor(b)
+	if err != nil {
+		return err
+	}
+	_, err = rowValues(b, func(i int, value []byte) error {
+		switch {
+		case value == nil:
 			return nil
+		case i < len(c.columns) && c.columns[i].binary:
+			texts[i] = binaryText(c.columns[i].typ, value)
+		default:
+			texts[i] = plainText(value)
 		}
-		var text string
-		if i < len(c.columns) && c.columns[i].binary {
-			text = binaryText(c.columns[i].typ, value)
-		} else {
-			text = plainText(value)
-		}
-		row = append(row, &text)
+		row[i] = &texts[i]
 		return nil
 	})
 	c.kept = append(c.kept, row)
 	return err
+}
+
+// roomFor returns room for the values of a DataRow's body, all NULL.
+func (c *command) roomFor(b []byte) (row []*string, texts []string, err error) {
+	if len(b) < 2 {
+		return nil, nil, errMessage
+	}
+	// Each value takes four bytes at least.
+	n := int(binary.BigEndian.Uint16(b))
+	if n > len(b)/4 {
+		return nil, nil, errMessage
+	}
+	if c.kept == nil && c.rows == 1 && n <= fewValues {
+		c.kept = c.first.rows[:0]
+		return c.first.row[:n], c.first.texts[:n], nil
+	}
+	return make([]*string, n), make([]string, n), nil
 }
 
 // keepLine keeps one CopyData message of COPY TO as a row of one value.
@@ -126,11 +157,11 @@ func (c *command) describe(r *recording.Response) {
 
 // final returns the last record of the answer.
 func (c *command) final() *recording.Response {
-	r := &recording.Response{Final: true, Tag: c.tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated, Detected: c.detected,
+	c.last = recording.Response{Final: true, Tag: c.tag, Rows: c.kept, RowCount: c.rows, ByteCount: c.bytes, Truncated: c.truncated, Detected: c.detected,
 		SQLState: c.state, Error: c.fault}
 	c.kept, c.tag, c.done = nil, "", true
-	c.describe(r)
-	return r
+	c.describe(&c.last)
+	return &c.last
 }
 
 // plainText is a value in text format as it is recorded.

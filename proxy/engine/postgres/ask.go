@@ -78,6 +78,7 @@ func (r *relay) flight(list []pgsql.Question) ([]byte, []awaitKind, error) {
 		m = appendClose(m, 'P', r.secret)
 		kinds = append(kinds, awaitBind, awaitExecute, awaitClose)
 	}
+	r.kinds = kinds
 	return m, kinds, nil
 }
 
@@ -88,7 +89,8 @@ func (r *relay) assertion(a pgsql.Assertion) ([]byte, []awaitKind, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return r.appendQuestion(m, r.secret+"a", &a), append(kinds, awaitBind, awaitExecute), nil
+	r.kinds = append(kinds, awaitBind, awaitExecute)
+	return r.appendQuestion(m, r.asserting, &a), r.kinds, nil
 }
 
 // prepare is the messages that prepare those questions which are not yet.
@@ -98,7 +100,7 @@ func (r *relay) prepare(list []pgsql.Question) ([]byte, []awaitKind, error) {
 		own.forget()
 		own.names, own.version = map[string]string{}, version
 	}
-	m, kinds := r.asking[:0], make([]awaitKind, 0, 8)
+	m, kinds := r.asking[:0], r.kinds[:0]
 	for _, name := range own.old {
 		m, kinds = appendClose(m, 'S', name), append(kinds, awaitClose)
 	}

@@ -83,13 +83,15 @@ func plain(f *sql.Facts) bool {
 
 // assert adds an assertion to the open pipeline.
 func (r *relay) assert(a pgsql.Assertion) (*inquiry, error) {
-	q := newInquiry()
-	q.asserts = true
 	m, kinds, err := r.assertion(a)
 	if err != nil {
 		return nil, err
 	}
+	// The outcome of the one before was taken before anything else was sent.
+	q := r.assertedBy
 	r.mu.Lock()
+	q.again()
+	q.asserts = true
 	for _, kind := range kinds {
 		r.queue.push(await{kind: kind, own: q})
 	}

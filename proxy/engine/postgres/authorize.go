@@ -21,7 +21,7 @@ var errCanceled = &failure{state: stateCanceled, message: "canceling statement d
 func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, meaning map[string]string) (session.Permit, error) {
 	cmd.InTransaction = r.inTransaction()
 	cmd.Context = r.base
-	d := k.admission.Rules.Decide(cmd)
+	d := r.s.Decide(cmd)
 	if d.Action == policy.RequireApproval {
 		if meaning == nil {
 			var err error
@@ -34,20 +34,12 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 		}
 		cmd.Context = meaning
 	}
-	h := &hold{relay: r, decision: d}
+	h := &r.hold
+	h.decision, h.command, h.known = d.Decision, cmd, k
 	// From here on a cancel request is for the question, not for the target: a client may
 	// cancel at the moment it is told that it waits, or before.
 	r.held.Store(d.Action == policy.RequireApproval)
-	defer h.end()
-	permit, err := r.s.Authorize(r.wait, cmd, h.pending, func(ctx context.Context) (*sql.Facts, error) { //nolint:contextcheck // newWait makes it of ctx
-		h.end()
-		again, err := r.analyze(ctx, cmd.Text)
-		if err != nil {
-			return nil, err
-		}
-		*k = *again
-		return k.facts, nil
-	})
+	permit, err := r.s.Authorize(r.wait, cmd, d, h.pending, h.refresh) //nolint:contextcheck // newWait makes it of ctx
 	h.end()
 	if r.wait.Err() != nil && ctx.Err() == nil {
 		why := context.Cause(r.wait) //nolint:contextcheck // newWait makes it of ctx
@@ -80,16 +72,36 @@ func (r *relay) newWait(ctx context.Context) {
 	r.stopWait.Store(&stop)
 }
 
-// hold is one command that may be held.
+// hold is the one command that may be held now.
 type hold struct {
 	relay    *relay
 	decision policy.Decision
+	command  *policy.Command
+	known    *known
 	stop     func()
+	// pending and refresh are for Authorize, made once for all commands.
+	pending func(request string, expires time.Time) error
+	refresh func(ctx context.Context) (*sql.Facts, error)
 }
 
-// pending tells the client that its command is held and by whom it can be released, and
+func (h *hold) of(r *relay) {
+	h.relay, h.pending, h.refresh = r, h.tell, h.analyze
+}
+
+// analyze establishes again what is known of the command, which is released.
+func (h *hold) analyze(ctx context.Context) (*sql.Facts, error) {
+	h.end()
+	again, err := h.relay.analyze(ctx, h.command.Text)
+	if err != nil {
+		return nil, err
+	}
+	*h.known = *again
+	return h.known.facts, nil
+}
+
+// tell tells the client that its command is held and by whom it can be released, and
 // begins to watch whether the client stays.
-func (h *hold) pending(request string, expires time.Time) error {
+func (h *hold) tell(request string, expires time.Time) error {
 	r := h.relay
 	if r.pipeline == 0 {
 		// What was permitted before does not wait for this one.

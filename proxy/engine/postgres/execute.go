@@ -79,9 +79,9 @@ func (r *relay) authorizePortal(ctx context.Context, p *portal) (session.Permit,
 	if st.meaningEpoch == r.epoch {
 		meaning = st.meaning
 	}
-	cmd := policy.Command{Engine: Name, Text: st.text, Parameters: p.parameters, SQL: p.known.facts, EstimatedRows: p.estimated}
+	r.command = policy.Command{Engine: Name, Text: st.text, Parameters: p.parameters, SQL: p.known.facts, EstimatedRows: p.estimated}
 	before := p.known.facts
-	permit, err := r.authorize(ctx, &cmd, p.known, meaning)
+	permit, err := r.authorize(ctx, &r.command, p.known, meaning)
 	if err != nil {
 		return session.Permit{}, err
 	}

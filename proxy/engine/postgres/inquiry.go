@@ -14,7 +14,7 @@ var (
 )
 
 // inquiry is what the gate asks the target for itself. The client's side makes it and
-// reads it once done is closed; in between it belongs to the target's side.
+// reads it once done has said so, once; in between it belongs to the target's side.
 type inquiry struct {
 	rows     [][]*string
 	ends     []int // how many rows there were at the end of each question
@@ -27,7 +27,10 @@ type inquiry struct {
 	done     chan struct{}
 }
 
-func newInquiry() *inquiry { return &inquiry{done: make(chan struct{})} }
+func newInquiry() *inquiry { return &inquiry{done: make(chan struct{}, 1)} }
+
+// again makes a finished inquiry, of which the outcome was taken, a new one.
+func (q *inquiry) again() { *q = inquiry{done: q.done} }
 
 // finish ends the inquiry; only the first call counts.
 func (q *inquiry) finish(err error) {
@@ -38,7 +41,7 @@ func (q *inquiry) finish(err error) {
 	if q.err == nil {
 		q.err = err
 	}
-	close(q.done)
+	q.done <- struct{}{}
 }
 
 // add adds a row.

@@ -60,7 +60,7 @@ func bench(t testing.TB, masked bool, in io.Reader, out io.Writer) (*relay, sess
 	s := session.New(session.Config{Name: "s", Admission: &policy.Admission{Rules: everything{}, Masks: everything{masked: masked}, Store: &v1alpha1.RecordingStore{}},
 		Recorder: &discarding{}, Approvals: nobody{}, Counters: &session.Counters{}, Commands: new(atomic.Uint64), RedactKey: make([]byte, 32), End: func(error) {},
 		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }})
-	p, err := s.Authorize(context.Background(), &policy.Command{Engine: Name, SQL: &sql.Facts{Known: true}}, nil, nil)
+	p, err := s.Authorize(context.Background(), &policy.Command{Engine: Name, SQL: &sql.Facts{Known: true}}, session.Verdict{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,9 @@ type relay struct {
 	questions  questions
 	input      copyInput
 	plans      plans
+	asserting  string       // the portal of assertions
+	assertedBy *inquiry     // of the last assertion
+	kinds      []awaitKind  // of the last flight of questions, to be used again
 	asking     []byte       // the last flight of questions, to be used again
 	redefined  bool         // the session itself may have changed definitions
 	unrecorded []*statement // parsed, in toTarget, and in no record yet
@@ -57,6 +60,8 @@ type relay struct {
 	discarding bool         // the gate refused; everything up to the next Sync is dropped
 	epoch      uint64       // counts Syncs
 	sqlNames   sqlNames
+	command    policy.Command // the last one that was decided on
+	hold       hold
 	wait       context.Context // of a held command: ends with the session, or when the client cancels
 
 	base map[string]string // the meaning of a command that nothing more is known of
@@ -79,8 +84,9 @@ type relay struct {
 	strict   bool // the target has masks now
 	// detectors are those of the policy now; nil for none.
 	detectors *detect.Set
-	farewell  bool   // the target said why it ends
-	row       []byte // the last masked row
+	farewell  bool        // the target said why it ends
+	row       []byte      // the last masked row
+	described description // the last one of a client's statement
 }
 
 // sqlNames says which names of statements and portals SQL has made, which the protocol

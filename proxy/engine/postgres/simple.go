@@ -38,8 +38,8 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 	if err != nil {
 		return r.refuse(r.refused(q.text, nil, err), true)
 	}
-	cmd := policy.Command{Engine: Name, Text: q.text, SQL: k.facts}
-	permit, err := r.authorize(ctx, &cmd, k, nil)
+	r.command = policy.Command{Engine: Name, Text: q.text, SQL: k.facts}
+	permit, err := r.authorize(ctx, &r.command, k, nil)
 	if err != nil {
 		return r.refuse(err, true)
 	}

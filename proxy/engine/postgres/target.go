@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -153,40 +154,27 @@ func (r *relay) aside(kind byte, m []byte) error {
 
 // progressOf handles a message of the answer that is due.
 func (r *relay) progressOf(h *await, kind byte, m []byte) error {
-	wrong := r.targetError("an answer out of its turn")
 	if h.own != nil {
 		return r.inquiryAnswer(h, kind, m)
 	}
-	switch h.kind {
-	case awaitParse:
-		if kind != msgParseComplete {
-			return wrong
-		}
+	switch {
+	case h.kind == awaitParse && kind == msgParseComplete:
 		if h.statement != nil {
 			h.statement.outcome = made
 		}
-	case awaitBind:
-		if kind != msgBindComplete {
-			return wrong
-		}
+	case h.kind == awaitBind && kind == msgBindComplete:
 		if h.portal != nil {
 			h.portal.outcome = made
 		}
-	case awaitClose:
-		if kind != msgCloseComplete {
-			return wrong
-		}
-	case awaitDescribe:
+	case h.kind == awaitClose && kind == msgCloseComplete:
+	case h.kind == awaitDescribe:
 		return r.description(h, kind, m)
-	case awaitExecute, awaitQuery:
+	case h.kind == awaitExecute, h.kind == awaitQuery:
 		return r.commandAnswer(h, kind, m)
-	case awaitSync:
-		if kind != msgReadyForQuery {
-			return wrong
-		}
+	case h.kind == awaitSync && kind == msgReadyForQuery:
 		return r.readyForQuery(h, m)
 	default:
-		return wrong
+		return r.targetError("an answer out of its turn")
 	}
 	quiet := h.quiet
 	r.queue.pop()
@@ -194,6 +182,25 @@ func (r *relay) progressOf(h *await, kind byte, m []byte) error {
 		return nil
 	}
 	return r.out.write(m)
+}
+
+// description is a RowDescription and what it says. Statements are described with each of
+// their executions, mostly.
+type description struct {
+	message []byte
+	columns []column
+}
+
+// of returns what m says, which is not to be changed.
+func (d *description) of(m []byte) ([]column, error) {
+	if bytes.Equal(d.message, m) {
+		return d.columns, nil
+	}
+	columns, err := decodeColumns(m[headSize:])
+	if err == nil {
+		d.message, d.columns = append(d.message[:0], m...), columns
+	}
+	return columns, err
 }
 
 // description handles the answer to a Describe of the client.
@@ -212,7 +219,7 @@ func (r *relay) description(h *await, kind byte, m []byte) error {
 		h.statement.parameters = types
 		return r.out.write(m)
 	case kind == msgRowDescription:
-		columns, err := decodeColumns(m[headSize:])
+		columns, err := r.described.of(m)
 		if err != nil {
 			return r.targetError("a malformed message")
 		}
