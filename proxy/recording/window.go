@@ -46,7 +46,7 @@ func canMap(dir string) bool {
 func openWindow(f *os.File, size int64) (window, error) {
 	from := size &^ int64(os.Getpagesize()-1)
 	fd := int(f.Fd()) //nolint:gosec // a descriptor
-	if err := unix.Fallocate(fd, 0, from, windowBytes); err != nil {
+	if err := uninterrupted(func() error { return unix.Fallocate(fd, 0, from, windowBytes) }); err != nil {
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EFBIG) {
 			// What there is may be enough for the event itself.
 			return window{}, f.Truncate(size)
@@ -61,6 +61,16 @@ func openWindow(f *os.File, size int64) (window, error) {
 	// come one by one.
 	_ = unix.Madvise(data, unix.MADV_POPULATE_WRITE)
 	return window{data: data, at: int(size - from)}, nil
+}
+
+// uninterrupted makes a system call again that a signal interrupted, as the standard library
+// does for its own: the runtime itself sends signals.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // take copies a line into the window; false if it does not fit.
