@@ -15,12 +15,17 @@ import (
 // which approvers want to know how many rows it is about.
 const estimateTimeout = "2000"
 
+// estimateLock bounds, in milliseconds, how long it may wait for a lock: who waits stands in
+// the way of others.
+const estimateLock = "100"
+
 // explain asks for the plan. Nothing is executed.
 const explain = "EXPLAIN (FORMAT JSON) "
 
 // guards are put before it, for its transaction alone: the planner computes functions that
 // claim to be immutable, and one that lies must change nothing.
-const guards = "SELECT pg_catalog.set_config('transaction_read_only', 'on', true), pg_catalog.set_config('statement_timeout', '" + estimateTimeout + "', true)"
+const guards = "SELECT pg_catalog.set_config('transaction_read_only', 'on', true), pg_catalog.set_config('statement_timeout', '" + estimateTimeout + "', true)" +
+	", pg_catalog.set_config('lock_timeout', '" + estimateLock + "', true)"
 
 // estimate asks the target's planner how many rows a command changes or returns; nil if
 // that is not to be known. b holds the command's parameters, if there are any. It asks only

@@ -105,6 +105,29 @@ create operator === (leftarg = int, rightarg = int, function = lie)`)
 		}
 		answered(t, fe, r, "UPDATE")
 	})
+	t.Run("a lock is not waited for", func(t *testing.T) {
+		owner := connect(t, server.URI("postgres", "postgres", server.Password))
+		tx, err := owner.Begin(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(context.Background(), "lock table orders in access exclusive mode"); err != nil {
+			t.Fatal(err)
+		}
+		fe := frontend(t, g, c, "postgres")
+		fe.send(query("delete from orders where id = 78"))
+		r := held(t, fe)
+		if r.Spec.Command.EstimatedRows != nil {
+			t.Error("rows are estimated of a table that is locked")
+		}
+		if !strings.Contains(server.Log(t), "canceling statement due to lock timeout") {
+			t.Error("something else than the bound on locks ended the question")
+		}
+		if err := tx.Rollback(context.Background()); err != nil {
+			t.Error(err)
+		}
+		answered(t, fe, r, "DELETE 1")
+	})
 	t.Run("in a transaction nothing is asked", func(t *testing.T) {
 		conn := connect(t, g.uri(c, "postgres", ""))
 		tx, err := conn.Begin(context.Background())
