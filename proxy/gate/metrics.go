@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -41,7 +42,8 @@ func NewMetrics(unshipped func() (recordings int, bytes int64)) *Metrics {
 		detected: prometheus.NewCounter(prometheus.CounterOpts{Name: "cardea_proxy_detected_values_total",
 			Help: "Values that detectors of MaskingRules replaced in results."}),
 	}
-	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.audited, m.events, m.sessionWrites, m.detected)
+	m.registry.MustRegister(m.handshakes, m.commands, m.refusals, m.audited, m.events, m.sessionWrites, m.detected,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.Gauge("sessions", "Connections that are admitted now.", func() float64 { return m.of(func(g *Gate) float64 { return float64(g.live.count()) }) })
 	m.Gauge("policy_age_seconds", "Seconds since the policy was last proven current.", func() float64 {
 		return m.of(func(g *Gate) float64 { return g.c.Clock.Since(g.c.Backend.ProvenAt()).Seconds() })
