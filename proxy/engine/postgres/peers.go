@@ -52,7 +52,8 @@ type peers struct {
 
 	mu    sync.Mutex
 	found []netip.AddrPort
-	at    time.Time // of found; zero if it is not known
+	at    time.Time     // of found; zero if it is not known
+	look  chan struct{} // closed when the look that is under way is over; nil if none is
 }
 
 func newPeers(e *Engine, p Peers) (*peers, error) {
@@ -92,22 +93,44 @@ func (p *peers) forward(ctx context.Context, pid uint32, body []byte) {
 	}
 }
 
-// replicas returns where the replicas are, none if that cannot be learned.
+// replicas returns where the replicas are, none if that cannot be learned in this request's
+// time. One looks for all who ask meanwhile, and nobody waits for longer than their own time.
 func (p *peers) replicas(ctx context.Context) []netip.AddrPort {
-	now := p.engine.c.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.at.IsZero() && now.Sub(p.at) < foundFor {
-		return p.found
+	for {
+		p.mu.Lock()
+		if !p.at.IsZero() && p.engine.c.Now().Sub(p.at) < foundFor {
+			defer p.mu.Unlock()
+			return p.found
+		}
+		look := p.look
+		if look == nil {
+			p.look = make(chan struct{})
+			p.mu.Unlock()
+			return p.lookUp(ctx)
+		}
+		p.mu.Unlock()
+		select {
+		case <-look: // remembered, or the next one's to find out
+		case <-ctx.Done():
+			return nil
+		}
 	}
+}
+
+// lookUp finds the replicas and remembers them; that they could not be found as well. That
+// the time of this request is over says nothing of the replicas.
+func (p *peers) lookUp(ctx context.Context) []netip.AddrPort {
 	found, err := p.Find(ctx)
-	if ctx.Err() != nil {
-		return nil // this request's time is over; that says nothing of the replicas
-	}
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		found = nil
 	}
-	p.found, p.at = found, now
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() == nil {
+		p.found, p.at = found, p.engine.c.Now()
+	}
+	close(p.look)
+	p.look = nil
 	return found
 }
 
