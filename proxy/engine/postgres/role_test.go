@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -89,23 +91,25 @@ func TestRoleIsOver(t *testing.T) {
 		role, comment string
 		expired, used bool
 		ended, live   bool
+		over          bool
 		now           time.Time
 		want          bool
 	}{
-		"in use":                          {comment: comment("proxy-b", before), used: true},
-		"in use, expired":                 {comment: comment("proxy-b", before), used: true, expired: true, want: true},
-		"in use, its session has ended":   {comment: comment("proxy-b", before), used: true, ended: true, want: true},
-		"in use, of the process before":   {comment: comment("proxy-a", before), used: true},
-		"unused, of the process before":   {comment: comment("proxy-a", before), want: true},
-		"unused for long, of another":     {comment: comment("proxy-b", before), want: true},
-		"just made by another":            {comment: comment("proxy-b", after), now: after.Add(time.Second)},
-		"just made by this one":           {comment: comment("proxy-a", after), now: after.Add(time.Second)},
-		"made in a future":                {comment: comment("proxy-b", after.Add(time.Hour))},
-		"of a live session of this one":   {comment: comment("proxy-a", before), expired: true, ended: true, live: true},
-		"without a comment":               {comment: "", expired: true},
-		"with a comment of somebody's":    {comment: "cardea is a goddess", expired: true},
-		"with a comment in part":          {comment: `cardea {"gate":"g"}`, expired: true},
-		"with a comment, named otherwise": {role: "readers", comment: comment("proxy-b", before), expired: true},
+		"in use":                                {comment: comment("proxy-b", before), used: true},
+		"in use, expired":                       {comment: comment("proxy-b", before), used: true, expired: true, want: true},
+		"in use, its session has ended":         {comment: comment("proxy-b", before), used: true, ended: true, want: true},
+		"in use, of the process before":         {comment: comment("proxy-a", before), used: true},
+		"unused, of the process before":         {comment: comment("proxy-a", before), want: true},
+		"unused for long, of another":           {comment: comment("proxy-b", before), want: true},
+		"just made by another":                  {comment: comment("proxy-b", after), now: after.Add(time.Second)},
+		"just made by this one":                 {comment: comment("proxy-a", after), now: after.Add(time.Second)},
+		"of a connection that was, of this one": {comment: comment("proxy-a", after), now: after.Add(time.Second), over: true, want: true},
+		"made in a future":                      {comment: comment("proxy-b", after.Add(time.Hour))},
+		"of a live session of this one":         {comment: comment("proxy-a", before), expired: true, ended: true, live: true},
+		"without a comment":                     {comment: "", expired: true},
+		"with a comment of somebody's":          {comment: "cardea is a goddess", expired: true},
+		"with a comment in part":                {comment: `cardea {"gate":"g"}`, expired: true},
+		"with a comment, named otherwise":       {role: "readers", comment: comment("proxy-b", before), expired: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := tc.now
@@ -122,6 +126,9 @@ func TestRoleIsOver(t *testing.T) {
 			if tc.live {
 				r.live[tc.role] = true
 			}
+			if tc.over {
+				r.over[tc.role] = "target"
+			}
 			if got := r.isOver(tc.role, tc.comment, tc.expired, tc.used); got != tc.want {
 				t.Errorf("isOver = %t, want %t", got, tc.want)
 			}
@@ -134,13 +141,27 @@ func TestRoleEndsOnce(t *testing.T) {
 	r := roleBench(t, noon)
 	o := &role{roles: r}
 	o.end()
-	o = &role{roles: r, login: session.Login{Username: "cardea_x", Password: "secret"}}
+	target := &v1alpha1.Target{}
+	target.UID = "target"
+	s := session.New(session.Config{Name: "s", Admission: &policy.Admission{Target: target}})
+	o = &role{roles: r, session: s, login: session.Login{Username: "cardea_x", Password: "secret"}}
 	r.enter(o)
 	o.end()
 	o.end()
 	(*role)(nil).end()
 	if len(r.ended) != 1 || r.isLive("cardea_x") {
 		t.Errorf("%d roles are to be dropped", len(r.ended))
+	}
+	if !r.knownOver("cardea_x") {
+		t.Error("that its connection ended is not known until it is dropped")
+	}
+	r.forgetTargets(nil, map[types.UID]bool{"target": true})
+	if !r.knownOver("cardea_x") {
+		t.Error("it is forgotten while its Target is there")
+	}
+	r.forgetTargets(nil, nil)
+	if r.knownOver("cardea_x") {
+		t.Error("it is remembered when its Target is gone")
 	}
 	if gone := <-r.ended; gone.login.Password != "" {
 		t.Error("the password is kept although the session is over")

@@ -67,6 +67,9 @@ func (r *roles) isOver(name, comment string, expired, used bool) bool {
 	if !ok || r.isLive(name) {
 		return false
 	}
+	if r.knownOver(name) {
+		return true
+	}
 	now := r.engine.c.Now()
 	switch {
 	case expired || r.upkeep.Ended(c.Session):
@@ -84,6 +87,9 @@ func (r *roles) isOver(name, comment string, expired, used bool) bool {
 // backends end by themselves for a moment. A role that is not there is no error.
 func (r *roles) drop(ctx context.Context, s *session.Session, login session.Login, database, name string, patient bool) error {
 	state, err := r.settle(ctx, s, login, database, name, patient)
+	if err == nil && !state.exists {
+		r.dropped(name)
+	}
 	if err != nil || !state.exists {
 		return err
 	}
@@ -93,10 +99,14 @@ func (r *roles) drop(ctx context.Context, s *session.Session, login session.Logi
 			return fmt.Errorf("hand over what it owns in database %s: %w", where, err)
 		}
 	}
-	return r.do(ctx, s, login, database, func(q *admins) error {
+	err = r.do(ctx, s, login, database, func(q *admins) error {
 		_, err := q.query(ctx, "DROP ROLE IF EXISTS "+quoteIdentifier(name))
 		return err
 	})
+	if err == nil {
+		r.dropped(name)
+	}
+	return err
 }
 
 func ownersOf(s *session.Session) []string {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -17,9 +18,10 @@ import (
 const (
 	// sweepEvery is how often the roles of a target are looked through.
 	sweepEvery = time.Minute
-	// sweepSoon and sweepLate bound the pause after an attempt that left something.
+	// sweepSoon and sweepLate bound the pause after an attempt that left something. What stands
+	// in the way is mostly a lock, and once that is gone the role is to go soon.
 	sweepSoon = 2 * time.Second
-	sweepLate = 5 * time.Minute
+	sweepLate = sweepEvery
 	// tendTimeout bounds dropping one role, and looking through one target.
 	tendTimeout = 20 * time.Second
 	// maxEnded is how many roles wait to be dropped. What is more is found by looking through
@@ -55,13 +57,14 @@ type roles struct {
 
 	mu      sync.Mutex
 	keepers map[keeperKey]*keeper
-	live    map[string]bool   // roles of connections of this process
-	left    map[types.UID]int // by Target: how many roles could not be dropped
+	live    map[string]bool      // roles of connections of this process
+	over    map[string]types.UID // roles of such that ended and are not dropped yet, with their Targets
+	left    map[types.UID]int    // by Target: how many roles could not be dropped
 }
 
 func newRoles(e *Engine) *roles {
 	return &roles{engine: e, upkeep: e.c.Upkeep, began: e.c.Now(), ended: make(chan *role, maxEnded), failed: make(chan *role, maxEnded),
-		keepers: map[keeperKey]*keeper{}, live: map[string]bool{}, left: map[types.UID]int{}}
+		keepers: map[keeperKey]*keeper{}, live: map[string]bool{}, over: map[string]types.UID{}, left: map[types.UID]int{}}
 }
 
 func (r *roles) enter(o *role) {
@@ -75,6 +78,9 @@ func (r *roles) leave(o *role) {
 	name := o.login.Username
 	r.mu.Lock()
 	delete(r.live, name)
+	if len(r.over) < maxEnded {
+		r.over[name] = o.session.Admission().Target.UID
+	}
 	r.mu.Unlock()
 	select {
 	case r.ended <- &role{roles: r, session: o.session, database: o.database, login: session.Login{Username: name}}:
@@ -86,6 +92,22 @@ func (r *roles) isLive(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.live[name]
+}
+
+// knownOver reports whether a role is of a connection of this process that has ended: there
+// is nothing to wait for any more.
+func (r *roles) knownOver(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, over := r.over[name]
+	return over
+}
+
+// dropped forgets a role that is gone.
+func (r *roles) dropped(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.over, name)
 }
 
 // LeftRoles is how many roles of ended sessions could not be dropped yet.
@@ -214,6 +236,7 @@ func (r *roles) forgetTargets(known map[types.UID]*due, seen map[types.UID]bool)
 			delete(r.left, uid)
 		}
 	}
+	maps.DeleteFunc(r.over, func(_ string, uid types.UID) bool { return !seen[uid] })
 }
 
 // look looks through one target and says when to do so again.
