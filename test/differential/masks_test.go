@@ -2,9 +2,12 @@ package differential
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,14 +87,40 @@ type shown struct {
 	mu                                             sync.Mutex
 	file                                           string
 	statements, passed, failed, denied, withMasked int
-	codes                                          map[string]int
+	codes, reasons                                 map[string]int
 }
 
 var code = regexp.MustCompile(`CDA-[0-9]{4}`)
 
+var (
+	sentence = regexp.MustCompile(`M(CDA-[0-9]{4}: [^\x00]*)`)
+	name     = regexp.MustCompile(`"[^"]*"|masked column [^ ]*`)
+)
+
+// reason is why a statement was refused, without its names.
+func reason(e []byte) string {
+	found := sentence.FindSubmatch(e)
+	if found == nil {
+		return ""
+	}
+	return string(name.ReplaceAll(found[1], []byte("X")))
+}
+
+// often returns the most frequent reasons.
+func often(reasons map[string]int, most int) string {
+	list := slices.SortedFunc(maps.Keys(reasons), func(a, b string) int {
+		return cmp.Or(cmp.Compare(reasons[b], reasons[a]), cmp.Compare(a, b))
+	})
+	var out strings.Builder
+	for _, r := range list[:min(len(list), most)] {
+		fmt.Fprintf(&out, "\n%6d %s", reasons[r], r)
+	}
+	return out.String()
+}
+
 // query forwards a Query and looks at every byte of the answer.
 func (d *shown) query(w *wire, text []byte) error {
-	refusal, failed, hidesValue := "", false, false
+	refusal, why, failed, hidesValue := "", "", false, false
 	w.seen = func(m message) {
 		if form := leak(m.body(), d.forms); form != "" {
 			d.t.Errorf("%s: %q is in %q, the answer to\n%s", d.file, form, m.body(), text)
@@ -99,7 +128,7 @@ func (d *shown) query(w *wire, text []byte) error {
 		switch m.kind {
 		case 'E':
 			failed = true
-			refusal = string(code.Find(m.body()))
+			refusal, why = string(code.Find(m.body())), reason(m.body())
 		case 'D', 'd':
 			hidesValue = hidesValue || bytes.Contains(m.body(), []byte(hidden))
 		}
@@ -112,6 +141,7 @@ func (d *shown) query(w *wire, text []byte) error {
 	case refusal != "":
 		d.denied++
 		d.codes[refusal]++
+		d.reasons[why]++
 	case failed:
 		d.failed++
 	default:
@@ -130,7 +160,7 @@ func TestG3NoMaskedValueIsShown(t *testing.T) {
 	folder := source(t, s)
 	prepare(t, s, folder)
 	g := gatetest.Start(t, gatetest.Options{Server: s, User: "postgres", Password: s.Password, Access: "Full", Masked: masked, Function: "{fixed: {value: " + hidden + "}}"})
-	d := &shown{t: t, forms: planted(), codes: map[string]int{}}
+	d := &shown{t: t, forms: planted(), codes: map[string]int{}, reasons: map[string]int{}}
 	r := newRelay(t, g.Port, g.CAFile, g.Grant, g.Password, d.query)
 	for _, name := range sample(t, folder, regexp.MustCompile(`(?i)\b(tenk1|tenk2|onek|onek2|person|road|text_tbl|varchar_tbl)\b`)) {
 		d.mu.Lock()
@@ -139,6 +169,7 @@ func TestG3NoMaskedValueIsShown(t *testing.T) {
 		run(t, folder, name, r)
 	}
 	t.Logf("%d messages: %d passed, %d of them with masked values, %d failed at the server, %d were denied: %v", d.statements, d.passed, d.withMasked, d.failed, d.denied, d.codes)
+	t.Logf("The most frequent reasons:%s", often(d.reasons, 40))
 	if d.statements < 5000 || d.withMasked < 10 {
 		t.Errorf("only %d messages, %d with masked values", d.statements, d.withMasked)
 	}
