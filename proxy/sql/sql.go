@@ -92,6 +92,13 @@ type Node struct {
 	Unfiltered bool   // UPDATE or DELETE without an effective WHERE clause, or TRUNCATE
 }
 
+// ComparedParameter is a parameter that is compared with a masked column. Of another type
+// than one of Types it would be compared by a coarser equality, which tells of ranges.
+type ComparedParameter struct {
+	Number int      // counted from 1
+	Types  []uint32 // by the dialect's own numbers
+}
+
 // Span is a range of bytes of the command's text.
 type Span struct{ Start, End int }
 
@@ -132,6 +139,9 @@ type Facts struct {
 	// MaskedColumn is the column behind MaskViolation as SCHEMA.TABLE.COLUMN, if there is
 	// one.
 	MaskedColumn string
+
+	// Compared are the parameters that are compared with masked columns.
+	Compared []ComparedParameter
 
 	// Lexed says that Literals are complete: the spans of every constant and comment in the
 	// text, in order. Sensitive says that some may belong to a masked column or be a

@@ -69,7 +69,7 @@ func (r *relay) renewPortal(ctx context.Context, p *portal) error {
 		return r.refused(st.text, k, changed())
 	}
 	p.known, p.verified = k, false
-	return nil
+	return r.comparable(st, k)
 }
 
 // authorizePortal decides on the execution of a portal.
@@ -87,6 +87,9 @@ func (r *relay) authorizePortal(ctx context.Context, p *portal) (session.Permit,
 	}
 	if p.known.facts != before {
 		p.verified = false
+		if !pgsql.Fits(p.known.facts, st.types) {
+			return session.Permit{}, r.notForwarded(permit, inexact())
+		}
 		if p.known.masked && !pgsql.SameDefinitions(before, p.known.facts) {
 			st.outdated = true
 			return session.Permit{}, r.notForwarded(permit, changed())

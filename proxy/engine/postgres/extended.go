@@ -68,6 +68,9 @@ func (r *relay) admitParse(name string, k *known) error {
 // needs approval may be prepared; what gives it its meaning is asked for while no lock of
 // it is held, as are the rows that it is about. b holds its parameters, if they are known.
 func (r *relay) screen(ctx context.Context, st *statement, b *bindMessage) error {
+	if err := r.comparable(st, st.known); err != nil {
+		return err
+	}
 	cmd := &policy.Command{Engine: Name, Text: st.text, SQL: st.known.facts, Context: r.base, InTransaction: r.inTransaction()}
 	d := st.known.admission.Rules.Decide(cmd)
 	switch d.Action {
@@ -88,6 +91,21 @@ func (r *relay) screen(ctx context.Context, st *statement, b *bindMessage) error
 	default:
 		return r.s.Deny(cmd, d)
 	}
+}
+
+// comparable refuses parameters that are declared with a type by which a masked column would
+// be compared with less than its value.
+func (r *relay) comparable(st *statement, k *known) error {
+	if pgsql.Fits(k.facts, st.types) {
+		return nil
+	}
+	return r.refused(st.text, k, inexact())
+}
+
+func inexact() *policy.Refusal {
+	return &policy.Refusal{Code: policy.CodeMaskedColumn,
+		Message: "the command is denied to keep masked columns masked: a parameter that is compared with a masked column has a type other than the column's",
+		Hint:    "declare the parameter with the column's type, or leave its type to the server"}
 }
 
 // bind handles a Bind.

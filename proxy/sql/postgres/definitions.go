@@ -92,8 +92,8 @@ var columnsQuery = func() string {
 	return `WITH RECURSIVE kin(root, oid) AS (SELECT r.o, r.o FROM pg_catalog.unnest(` + roots + `) r(o)` +
 		` UNION SELECT k.root, CASE WHEN i.inhparent OPERATOR(pg_catalog.=) k.oid THEN i.inhrelid ELSE i.inhparent END` +
 		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid)` +
-		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated)` +
-		` FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
+		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated, ';', ` + comparedAs + `)` +
+		` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
 		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid::pg_catalog.text` +
 		` FROM kin k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` UNION ALL SELECT 'generated', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text, NULL` +
@@ -118,6 +118,14 @@ var columnsQuery = func() string {
 		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
 		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of
 }()
+
+// comparedAs is the type as which values of the type t are compared: that under a domain,
+// or a word for types whose OIDs differ between databases.
+const comparedAs = `CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'enum' WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype::pg_catalog.text` +
+	` WHEN t.typname OPERATOR(pg_catalog.=) 'citext' AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid` +
+	` WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) t.oid` +
+	` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'` +
+	` AND e.extname OPERATOR(pg_catalog.=) 'citext') THEN 'citext' ELSE t.oid::pg_catalog.text END`
 
 // attributesOf is a JSON list of the names of a relation's columns of the given numbers;
 // NULL if there are none, or if one stands for the row as a whole.

@@ -31,7 +31,7 @@ func (t *tracer) derived(n *pgquery.Node, s *scope) (c column, found bool) {
 		return column{}, false
 	}
 	// What came of it is output alone: a function of a function could grow without bound.
-	c.uses, c.typ = sql.Uses{}, ""
+	c.uses, c.typ, c.as = sql.Uses{}, "", ""
 	return c, true
 }
 

@@ -137,6 +137,9 @@ func (t *tracer) combine(q *pgquery.SelectStmt, left, right []column) []column {
 		if out[i].typ != c.typ {
 			out[i].typ = ""
 		}
+		if out[i].as != c.as {
+			out[i].as = ""
+		}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
+	"github.com/cardea-dev/cardea/proxy/sql/postgres"
 	"github.com/cardea-dev/cardea/test/pgtest"
 )
 
@@ -35,6 +36,8 @@ func TestRelaxedRules(t *testing.T) {
 		"select id from customers where email = any('{a,b}')":                                             {0},
 		"select id from customers where email = any(array['a','b'])":                                      {0},
 		"select id from customers where balance = 12.5":                                                   {0},
+		"select id from customers where balance = 12::bigint or balance in (1, 2.5, '3')":                 {0},
+		"select id from customers where balance = any('{1,2}'::int[])":                                    {0},
 		"select id from customers where email operator(pg_catalog.=) 'x'":                                 {0},
 		"select o.id from orders o join customers c on c.id = o.customer_id and c.email = 'x'":            {0},
 		"select id from (select id, email as mail from customers) q where mail = 'x'":                     {0},
@@ -72,6 +75,22 @@ func TestRelaxedRules(t *testing.T) {
 			t.Errorf("%s: %v", text, b.failed)
 		}
 	}
+	for text, want := range map[string]map[uint32]bool{
+		"select id from customers where balance = $1":                 {0: true, 705: true, 20: true, 1700: true, 700: false, 701: false, 25: false, 99999: false},
+		"select id from customers where 0 < id and email = any($1)":   {0: true, 1009: true, 25: true, 600: false},
+		"select id from customers where balance = $1::numeric":        {700: true},
+		"select id from customers where balance = $1 or balance = $1": {23: true, 701: false},
+	} {
+		f := b.analyze(t, text)
+		if !admitted(f) {
+			t.Errorf("%s is refused: %s", text, why(f))
+		}
+		for declared, fits := range want {
+			if postgres.Fits(f, []uint32{declared}) != fits || !postgres.Fits(f, nil) {
+				t.Errorf("%s: a parameter of type %d: want %v", text, declared, fits)
+			}
+		}
+	}
 	for _, text := range []string{
 		"select id from customers where email = 'x'",
 		"select id from customers where email in ('x')",
@@ -82,6 +101,11 @@ func TestRelaxedRules(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
+		"select id from customers where balance = 1834.75::real", "select id from customers where balance = any('{1834.75}'::float8[])",
+		"select id from customers where balance in (1, 1834.75::float4)", "select id from customers where email = 5", "select id from customers where balance = true",
+		"select id from customers where balance = $1 and 0.5::real < $1", "select id from customers where balance = $1 and id = $1", "select $1 from customers where email = $1",
+		"select id from (select id, balance as b from customers union all select 1, 1::real) q where b = 1", "prepare p(real) as select id from customers where balance = $1",
+		"prepare p as select id from customers where balance = $1 and $1 = id::real",
 		"select id from customers where email <> 'x'", "select id from customers where email > 'x'", "select id from customers where not email < 'x'",
 		"select id from customers where email like 'a%'", "select id from customers where email not in ('x')", "select id from customers where email ~ 'x'",
 		"select id from customers where email = name", "select id from customers where email = ssn", "select id from customers where email = lower('X')",

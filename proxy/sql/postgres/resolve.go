@@ -37,6 +37,7 @@ type column struct {
 	origin string // SCHEMA.TABLE.COLUMN of a masked column
 	secret bool   // may not be used at all
 	typ    string // OID of a relation's column's type; empty if it is not known
+	as     string // as comparedAs says of that type; empty if it is not known
 	uses   sql.Uses
 }
 
@@ -246,8 +247,8 @@ type known struct {
 // describeColumns takes the answer to columnsQuery.
 func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d *definitions) error {
 	type attribute struct {
-		number    int
-		name, typ string
+		number        int
+		name, typ, as string
 	}
 	attributes := map[string][]attribute{}
 	kin := map[string][][3]string{}
@@ -262,7 +263,8 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			if err != nil {
 				return errCatalogAnswer
 			}
-			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3], strings.TrimSpace(v[4])})
+			typ, as, _ := strings.Cut(v[4], ";")
+			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3], strings.TrimSpace(typ), as})
 		case "kin":
 			kin[v[1]] = append(kin[v[1]], [3]string{v[2], v[3], v[4]})
 		}
@@ -278,7 +280,7 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			if r.columns[i], err = k.describeColumn(r, a.name, a.number, kin[oid]); err != nil {
 				return err
 			}
-			r.columns[i].typ = a.typ
+			r.columns[i].typ, r.columns[i].as = a.typ, a.as
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}

@@ -36,6 +36,17 @@ func (t *tracer) parameterTypes(list []*pgquery.Node) {
 	}
 }
 
+// prepares establishes the statement of PREPARE. Its parameters are its own, not those of
+// the protocol.
+func (t *tracer) prepares(m *pgquery.PrepareStmt, s *scope) []column {
+	inner := unwrap(m.Query)
+	t.declared = m.Argtypes
+	out := t.statement(inner, s)
+	t.settleCompared(inner)
+	t.declared, t.compared = nil, nil
+	return out
+}
+
 // execute establishes EXECUTE by the text that the backend has of the prepared statement.
 // The server executes what it resolved the names to before, or resolves them now, so that
 // both have to be masked alike.
@@ -49,7 +60,7 @@ func (t *tracer) execute(m *pgquery.ExecuteStmt, s *scope) ([]column, bool) {
 		return nil, false
 	}
 	inner := unwrap(p.Query)
-	out := t.statement(inner, s)
+	out := t.prepares(p, s)
 	if now := outputs(out); !slices.Equal(now, t.prepared.outputs) {
 		t.deny("the names in the prepared statement mean something else now; prepare it again")
 	}

@@ -30,6 +30,10 @@ type tracer struct {
 	made     *made
 	prepared *made
 	later    []column
+	// declared are the types of the parameters of PREPARE, compared the parameters without a
+	// type of their own that are compared with masked columns.
+	declared []*pgquery.Node
+	compared []sql.ComparedParameter
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -79,6 +83,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		}
 		if !t.violated() {
 			out, rows = t.top(single(tree))
+			t.settleCompared(single(tree))
 			t.makes(single(tree), in, d)
 		}
 		f.Definitions = d
@@ -88,6 +93,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		f.MaskViolation, f.MaskedColumn, f.Sensitive, f.SensitiveParameters = t.violation, t.masked, true, true
 		return nil
 	}
+	f.Compared = t.compared
 	if rows {
 		f.Outputs = outputs(out)
 	}
@@ -251,7 +257,7 @@ func (t *tracer) silent(m any, s *scope) {
 	case *pgquery.ConstraintsSetStmt:
 	case *pgquery.PrepareStmt:
 		t.parameterTypes(m.Argtypes)
-		t.later = t.statement(unwrap(m.Query), s)
+		t.later = t.prepares(m, s)
 	case *pgquery.DeclareCursorStmt:
 		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.CreateStmt:

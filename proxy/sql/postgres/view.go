@@ -312,6 +312,9 @@ func (t *tracer) viewColumns(r *relation, out []column) {
 			return
 		}
 		own.secret = own.secret || c.secret
+		if own.as != c.as {
+			own.as = "" // what the view made of the value may be coarser than the value
+		}
 		switch {
 		case c.mask == 0:
 		case own.mask == 0:
