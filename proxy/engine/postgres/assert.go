@@ -147,16 +147,11 @@ func (r *relay) executeAsserted(ctx context.Context, p *portal, c *command, name
 	if err != nil {
 		return true, err
 	}
-	switch err = r.asserted(ctx, q); {
-	case err == nil:
-		p.plan, p.verified = c.plan, true
+	fl := launch{asserts: q, portal: p, command: c, name: name}
+	if synced && r.settleLater(fl, p.bind, m) {
 		return true, nil
-	case errors.Is(err, errSkipped):
-		return true, nil
-	case !errors.Is(err, errAgain):
-		return true, err
 	}
-	return true, r.executeAgain(ctx, p, name, m, synced)
+	return true, r.land(ctx, fl, p.bind, m, synced)
 }
 
 // executeAgain binds a portal anew, verifies and executes it, after the assertion failed
@@ -193,7 +188,7 @@ func (r *relay) executeAgain(ctx context.Context, p *portal, name string, m []by
 
 // queryAsserted is executeAsserted for a Query. Its result is described behind the
 // assertion, and has to be what it was when the plan was made.
-func (r *relay) queryAsserted(ctx context.Context, text []byte, k *known, c *command) (done bool, err error) {
+func (r *relay) queryAsserted(ctx context.Context, text, message []byte, k *known, c *command) (done bool, err error) {
 	planned, assertion := r.assertable(k.facts)
 	if planned == nil || len(planned.results) > 0 || len(planned.types) > 0 {
 		return false, nil
@@ -227,10 +222,11 @@ func (r *relay) queryAsserted(ctx context.Context, text []byte, k *known, c *com
 	if err := r.sync([]byte{msgSync, 0, 0, 0, 4}); err != nil {
 		return true, err
 	}
-	if err := r.asserted(ctx, q); err != nil && !errors.Is(err, errSkipped) {
-		return true, err
+	fl := launch{asserts: q}
+	if r.settleLater(fl, message, nil) {
+		return true, nil
 	}
-	return true, nil
+	return true, r.land(ctx, fl, message, nil, true)
 }
 
 // appendUnnamed appends a Parse and a Bind of the unnamed statement and portal.

@@ -27,8 +27,14 @@ func (r *relay) serveClient(ctx context.Context) error {
 			}
 		}
 		kind, size, err := r.in.head()
-		if err != nil {
+		if err != nil && !r.interrupted(err) {
 			return gone(err)
+		}
+		if err := r.settle(ctx); err != nil {
+			return err
+		}
+		if err != nil {
+			continue
 		}
 		if err := r.take(ctx, kind, size); err != nil {
 			return err

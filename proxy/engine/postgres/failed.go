@@ -86,6 +86,9 @@ func (r *relay) fall(failed *inquiry) error {
 	if failed == nil {
 		return nil
 	}
+	if failed.deferred {
+		r.interrupt()
+	}
 	if h := r.queue.head(); h != nil && failed.asserts {
 		// The pipeline begins anew: its Sync is for the gate.
 		h.own = failed

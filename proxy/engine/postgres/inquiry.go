@@ -24,6 +24,7 @@ type inquiry struct {
 	err      error
 	finished bool
 	asserts  bool // it is an assertion, with a statement behind it
+	deferred bool // nobody waits for it: a failure interrupts the reading of the client
 	done     chan struct{}
 }
 

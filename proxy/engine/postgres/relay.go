@@ -47,6 +47,9 @@ type relay struct {
 	questions  questions
 	input      copyInput
 	plans      plans
+	launched   launch       // to be settled
+	later      []byte       // its messages
+	laterFirst int          // size of the first of them
 	asserting  string       // the portal of assertions
 	assertedBy *inquiry     // of the last assertion
 	kinds      []awaitKind  // of the last flight of questions, to be used again

@@ -48,7 +48,7 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 	c.masked, c.copies = k.masked, hasKind(k.facts, "Copy")
 	r.mayCopy = c.copies
 	if k.masked && (k.facts.Outputs != nil || k.facts.Definitions != nil) {
-		err = r.queryMasked(ctx, q.text, k, c)
+		err = r.queryMasked(ctx, q, k, c)
 	} else {
 		r.epoch++
 		r.push(await{kind: awaitQuery, command: c, epoch: r.epoch})
@@ -61,8 +61,9 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 // queryMasked runs a statement by the extended protocol, so that nothing is executed
 // before the definitions were read again under the target's locks and the result was
 // compared with the analysis.
-func (r *relay) queryMasked(ctx context.Context, text []byte, k *known, c *command) error {
-	if done, err := r.queryAsserted(ctx, text, k, c); done || err != nil {
+func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c *command) error {
+	text := sent.text
+	if done, err := r.queryAsserted(ctx, text, sent.message, k, c); done || err != nil {
 		return err
 	}
 	q := newInquiry()
