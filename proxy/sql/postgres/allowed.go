@@ -92,7 +92,7 @@ var rowFunctions = map[string][]string{
 	"json_array_elements": {"value"}, "jsonb_array_elements": {"value"}, "json_array_elements_text": {"value"}, "jsonb_array_elements_text": {"value"},
 	"json_each": {"key", "value"}, "jsonb_each": {"key", "value"}, "json_each_text": {"key", "value"}, "jsonb_each_text": {"key", "value"},
 	"json_object_keys": {""}, "jsonb_object_keys": {""}, "jsonb_path_query": {""}, "current_schemas": {""}, "current_setting": {""}, "now": {""},
-	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"}, "pg_get_publication_tables": {"relid"},
+	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"}, "pg_get_publication_tables": {"relid", "attrs", "qual"},
 	"aclexplode":        {"grantor", "grantee", "privilege_type", "is_grantable"},
 	"ts_token_type":     {"tokid", "alias", "description"},
 	"pg_get_keywords":   {"word", "catcode", "barelabel", "catdesc", "baredesc"},

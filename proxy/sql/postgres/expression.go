@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
@@ -114,7 +113,7 @@ func (t *tracer) subLink(e *pgquery.SubLink, s *scope, construct string) {
 	t.use(e.Testexpr, s, construct)
 	t.operator(e.OperName)
 	t.operatorName("=")
-	out := t.query(e.Subselect.GetSelectStmt(), s.inner())
+	out := t.subSelect(e, s)
 	if e.SubLinkType != pgquery.SubLinkType_EXISTS_SUBLINK {
 		t.unmasked(out, "a sub-select in "+construct)
 	}
@@ -271,108 +270,4 @@ func (t *tracer) typeName(n *pgquery.TypeName) {
 		return
 	}
 	t.deny("a type is named that is not built in")
-}
-
-// outputName is the name that the server gives to an output column.
-func outputName(r *pgquery.ResTarget) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	if name := expressionName(r.Val, 0); name != "" {
-		return name
-	}
-	return "?column?"
-}
-
-func expressionName(n *pgquery.Node, depth int) string {
-	if depth > 100 {
-		return ""
-	}
-	switch e := unwrap(n).(type) {
-	case *pgquery.ColumnRef:
-		return last(e.Fields)
-	case *pgquery.FuncCall:
-		return last(e.Funcname)
-	case *pgquery.TypeCast:
-		if name := expressionName(e.Arg, depth+1); name != "" {
-			return name
-		}
-		return last(e.TypeName.GetNames())
-	case *pgquery.A_Indirection:
-		return cmp.Or(last(e.Indirection), expressionName(e.Arg, depth+1))
-	case *pgquery.CollateClause:
-		return expressionName(e.Arg, depth+1)
-	case *pgquery.CaseExpr:
-		if name := expressionName(e.Defresult, depth+1); name != "" {
-			return name
-		}
-		return "case"
-	case *pgquery.CoalesceExpr:
-		return "coalesce"
-	case *pgquery.MinMaxExpr:
-		if e.Op == pgquery.MinMaxOp_IS_LEAST {
-			return "least"
-		}
-		return "greatest"
-	case *pgquery.A_ArrayExpr:
-		return "array"
-	case *pgquery.RowExpr:
-		return "row"
-	case *pgquery.GroupingFunc:
-		return "grouping"
-	case *pgquery.SQLValueFunction:
-		return valueFunctionName(e)
-	case *pgquery.A_Expr:
-		if e.Kind == pgquery.A_Expr_Kind_AEXPR_NULLIF {
-			return "nullif"
-		}
-	case *pgquery.SubLink:
-		return subLinkName(e)
-	}
-	return ""
-}
-
-func subLinkName(e *pgquery.SubLink) string {
-	switch e.SubLinkType {
-	case pgquery.SubLinkType_EXISTS_SUBLINK:
-		return "exists"
-	case pgquery.SubLinkType_ARRAY_SUBLINK:
-		return "array"
-	case pgquery.SubLinkType_EXPR_SUBLINK:
-		if list := e.Subselect.GetSelectStmt().GetTargetList(); len(list) > 0 && list[0].GetResTarget() != nil {
-			return outputName(list[0].GetResTarget())
-		}
-	default: // the others have no name of their own
-	}
-	return ""
-}
-
-// valueFunctionName is the name of CURRENT_DATE and its kin.
-func valueFunctionName(e *pgquery.SQLValueFunction) string {
-	switch e.Op {
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_DATE:
-		return "current_date"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIME, pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIME_N:
-		return "current_time"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP, pgquery.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP_N:
-		return "current_timestamp"
-	case pgquery.SQLValueFunctionOp_SVFOP_LOCALTIME, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIME_N:
-		return "localtime"
-	case pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP, pgquery.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N:
-		return "localtimestamp"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_ROLE:
-		return "current_role"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_USER:
-		return "current_user"
-	case pgquery.SQLValueFunctionOp_SVFOP_USER:
-		return "user"
-	case pgquery.SQLValueFunctionOp_SVFOP_SESSION_USER:
-		return "session_user"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_CATALOG:
-		return "current_catalog"
-	case pgquery.SQLValueFunctionOp_SVFOP_CURRENT_SCHEMA:
-		return "current_schema"
-	default:
-		return ""
-	}
 }

@@ -184,6 +184,10 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 		return nil
 	}
 	t.use(parts[0], level, "a function in FROM")
+	if f := parts[0].GetFuncCall(); name == "unnest" && slices.ContainsFunc(f.GetArgs(), func(a *pgquery.Node) bool { return !t.oneColumn(a, level, 0) }) {
+		t.deny("unnest stands in FROM over something that is not known to be an array of a built-in type; cast it, as in unnest(x::int[])")
+		return nil
+	}
 	src := &source{name: name}
 	if m.Alias != nil {
 		src.name = m.Alias.Aliasname

@@ -198,21 +198,32 @@ func (t *tracer) targets(list []*pgquery.Node, level *scope, from []column) []co
 
 // expression establishes an output that is not a column by its name.
 func (t *tracer) expression(r *pgquery.ResTarget, level *scope) column {
-	name := outputName(r)
-	if sub := r.Val.GetSubLink(); sub != nil && sub.SubLinkType == pgquery.SubLinkType_EXPR_SUBLINK {
-		if out := t.query(sub.Subselect.GetSelectStmt(), level.inner()); len(out) == 1 {
-			out[0].name = name
+	c := t.value(r.Val, level)
+	c.name = t.outputName(r)
+	return c
+}
+
+// value establishes an expression as an output.
+func (t *tracer) value(n *pgquery.Node, level *scope) column {
+	if sub := n.GetSubLink(); sub != nil && sub.SubLinkType == pgquery.SubLinkType_EXPR_SUBLINK {
+		if out := t.subSelect(sub, level); len(out) == 1 {
 			return out[0]
 		}
 		t.deny("a sub-select as an expression has not one column")
 		return column{}
 	}
-	if c, found := t.derived(r.Val, level); found {
-		c.name = name
+	if c, found := t.derived(n, level); found {
 		return c
 	}
-	t.use(r.Val, level, "an expression")
-	return column{name: name}
+	t.use(n, level, "an expression")
+	return column{}
+}
+
+// subSelect establishes the query of a sub-select in an expression, and keeps what it yields.
+func (t *tracer) subSelect(e *pgquery.SubLink, s *scope) []column {
+	out := t.query(e.Subselect.GetSelectStmt(), s.inner())
+	t.selects[e] = out
+	return out
 }
 
 // star expands "*" or "a.*".

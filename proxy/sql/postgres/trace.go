@@ -22,6 +22,8 @@ type tracer struct {
 	sensitive bool
 	depth     int
 	effort    int
+	// selects are what the sub-selects in expressions yield.
+	selects map[*pgquery.SubLink][]column
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
 	sub map[any]any
 	// made is what was established of the cursor that FETCH reads, prepared that of what
@@ -62,7 +64,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	if !f.Known {
 		return nil
 	}
-	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}}
+	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}}
 	var out []column
 	rows := false
 	switch {

@@ -185,3 +185,10 @@ SELECT * FROM orders o JOIN orders p USING (id) AS u
 INSERT INTO orders (id, total) SELECT x.id, x.total FROM jsonb_to_recordset('[{"id":900,"total":1}]') AS x(id int, total numeric)
 SELECT x.a FROM json_to_record('{"a":1}') AS x(a int, b text)
 SELECT x.orders, y.n FROM (SELECT 1 AS orders) x, (SELECT orders.id AS n FROM orders LIMIT 1) y, (SELECT 2 AS n) z WHERE z.n = 2
+SELECT u.x, o.id FROM orders o, unnest(ARRAY[o.id, o.customer_id]) u(x)
+SELECT x FROM unnest(string_to_array('a,b', ',')) x
+SELECT x, n FROM unnest('{a,b}'::text[]) WITH ORDINALITY u(x, n)
+SELECT u.id FROM unnest('{1,2}'::int[], ARRAY['a', 'b']) u(id, name)
+SELECT x FROM unnest(ARRAY(SELECT id FROM orders)) x
+SELECT x FROM unnest(array_remove('{1,2}'::int[], 2)) x
+SELECT x FROM unnest(ARRAY['2020-01-01'::date, current_date]) x
