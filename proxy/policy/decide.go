@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/sql"
@@ -19,6 +20,16 @@ type sessionRules struct {
 	level  v1alpha1.AccessLevel
 	// session is what expressions may know of it.
 	session *sessionFacts
+	// last is the decision that was taken last: commands are repeated, mostly.
+	last atomic.Pointer[decided]
+}
+
+// decided is a decision and all that it followed from besides the rules. Facts are never
+// changed once they are made.
+type decided struct {
+	facts         *sql.Facts
+	inTransaction bool
+	decision      Decision
 }
 
 // ruleSet is what governs the commands on one Target. Each list is ordered: rules of the
@@ -30,8 +41,27 @@ type ruleSet struct {
 
 // Decide decides on one command as a whole.
 func (s *sessionRules) Decide(c *Command) Decision {
-	if refusal := s.unknown(c); refusal != nil {
-		return Decision{Refusal: refusal}
+	if c == nil {
+		return Decision{Refusal: refuseUnknown(c)}
+	}
+	if l := s.last.Load(); l != nil && c.Engine == s.engine && l.facts == c.SQL && l.inTransaction == c.InTransaction {
+		return l.decision
+	}
+	d := s.judge(c)
+	if d.Action == Allow && len(d.Audit) == 0 {
+		s.last.Store(&decided{facts: c.SQL, inTransaction: c.InTransaction, decision: d})
+	}
+	return d
+}
+
+// understands reports whether a command can be decided on.
+func (s *sessionRules) understands(c *Command) bool {
+	return c != nil && c.Engine == s.engine && c.SQL != nil && c.SQL.Known && isSound(c.SQL)
+}
+
+func (s *sessionRules) judge(c *Command) Decision {
+	if !s.understands(c) {
+		return Decision{Refusal: refuseUnknown(c)}
 	}
 	q := &question{facts: c.SQL, session: s.session, inTransaction: c.InTransaction}
 	// The decision comes first: what it costs must not depend on rules that only mark.
@@ -71,11 +101,8 @@ func (s *sessionRules) decide(q *question) Decision {
 	return Decision{Action: Allow, Rule: exception}
 }
 
-// unknown refuses a command that cannot be decided on.
-func (s *sessionRules) unknown(c *Command) *Refusal {
-	if c != nil && c.Engine == s.engine && c.SQL != nil && c.SQL.Known && isSound(c.SQL) {
-		return nil
-	}
+// refuseUnknown refuses a command that cannot be decided on.
+func refuseUnknown(c *Command) *Refusal {
 	r := &Refusal{Code: CodeUnknownCommand, Message: "the command is not understood, and what is not understood is denied",
 		Hint: "write the command in another way, or ask an administrator"}
 	if c != nil && c.SQL != nil && c.SQL.Unknown != "" {

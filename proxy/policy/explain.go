@@ -38,7 +38,7 @@ type Finding struct {
 func Explain(rules Rules, c *Command) Explanation {
 	e := Explanation{Decision: rules.Decide(c)}
 	s, ours := rules.(*sessionRules)
-	if !ours || s.unknown(c) != nil {
+	if !ours || !s.understands(c) {
 		return e
 	}
 	q := &question{facts: c.SQL, session: s.session, inTransaction: c.InTransaction}
