@@ -177,8 +177,9 @@ func (r *relay) executeAgain(ctx context.Context, p *portal, name string, m []by
 		err = r.establishPortal(ctx, name, p, c)
 	}
 	if err != nil {
-		p.statement.outdated = true
-		return r.abandon(c, err, synced)
+		if c, err = r.establishAgain(ctx, name, p, c, err, synced); c == nil {
+			return err
+		}
 	}
 	if err := r.executeVerified(p, c, m); err != nil || !synced {
 		return err

@@ -25,6 +25,7 @@ func (r *relay) serveClient(ctx context.Context) error {
 			if err := r.send(false); err != nil {
 				return err
 			}
+			r.keepBind()
 		}
 		kind, size, err := r.in.head()
 		if err != nil && !r.interrupted(err) {

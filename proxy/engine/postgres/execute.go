@@ -36,9 +36,14 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 		if done, err := r.executeAsserted(ctx, p, c, string(e.portal), m); done || err != nil {
 			return err
 		}
-		if err := r.establishPortal(ctx, string(e.portal), p, c); err != nil {
-			st.outdated = true
-			return r.abandon(c, err, false)
+		err := r.establishPortal(ctx, string(e.portal), p, c)
+		if err == nil {
+			err = r.asTold(p, c)
+		}
+		if err != nil {
+			if c, err = r.establishAgain(ctx, string(e.portal), p, c, err, false); c == nil {
+				return err
+			}
 		}
 	}
 	return r.executeVerified(p, c, m)

@@ -132,7 +132,7 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch,
 		bind: m, bindAt: r.in.reads, estimated: st.estimated}
 	st.estimated = nil // it is of these parameters
-	r.portals[name] = p
+	r.portals[name], r.bound = p, p
 	r.pipeline++
 	r.binds++
 	r.push(await{kind: awaitBind, portal: p})
@@ -166,8 +166,10 @@ func (r *relay) renew(ctx context.Context, st *statement, b *bindMessage) error 
 	return r.reparse(st)
 }
 
-// reparse makes the target parse a statement again, unseen by the client.
+// reparse makes the target parse a statement again, unseen by the client, whose parameters
+// are of the types that it was told.
 func (r *relay) reparse(st *statement) error {
+	st.types = r.types(st)
 	m := beginMessage(nil, msgClose)
 	m = endMessage(appendString(append(m, 'S'), st.name), 0)
 	at := len(m)

@@ -34,7 +34,8 @@ type failure struct {
 	message string
 	detail  string
 	hint    string
-	ours    bool // in place of what the target says
+	routine string // of the target's source
+	ours    bool   // in place of what the target says
 }
 
 // Error returns the message; a failure holds nothing that a client may not see.
@@ -46,7 +47,7 @@ func (f *failure) response(kind byte, severity string) []byte {
 	for _, field := range []struct {
 		code byte
 		text string
-	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}} {
+	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}, {'R', f.routine}} {
 		if field.text != "" {
 			m = appendString(append(m, field.code), strings.ReplaceAll(field.text, "\x00", ""))
 		}

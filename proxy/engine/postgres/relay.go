@@ -58,6 +58,8 @@ type relay struct {
 	unrecorded []*statement // parsed, in toTarget, and in no record yet
 	pipeline   int          // messages for the target since the last Sync
 	binds      int          // Binds among them
+	bound      *portal      // the last one bound
+	kept       *portal      // whose Bind was kept
 	executes   int          // Executes among them
 	mayCopy    bool         // a COPY runs that may read CopyData
 	discarding bool         // the gate refused; everything up to the next Sync is dropped
@@ -141,7 +143,8 @@ type portal struct {
 	verified   bool     // under known
 	epoch      uint64
 	outcome    outcome // guarded by relay.mu
-	// bind is its Bind, which lies in the client's buffer until bindAt is not frames.reads.
+	// bind is its Bind, which lies in the client's buffer until bindAt is not frames.reads, or
+	// is kept.
 	bind   []byte
 	bindAt uint64
 }

@@ -18,16 +18,16 @@ func (r *relay) query(ctx context.Context, m []byte) error {
 	if r.pipeline > 0 {
 		return protocolError("a Query inside a pipeline")
 	}
-	for {
-		if err := r.attempt(ctx, &q); !errors.Is(err, errAgain) {
+	for left := maxAttempts - 1; ; left-- {
+		if err := r.attempt(ctx, &q, left > 0); !errors.Is(err, errAgain) {
 			return err
 		}
 	}
 }
 
-// attempt analyses a Query and runs it. errAgain says that what was remembered of it did
-// not hold and is forgotten.
-func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
+// attempt analyses a Query and runs it. errAgain, which it returns only where again says
+// so, means that what was known of it did not hold, and that nothing was executed.
+func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error {
 	// The target drops its unnamed statement and portal too.
 	delete(r.statements, "")
 	delete(r.portals, "")
@@ -48,7 +48,7 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 	c.masked, c.copies = k.masked, hasKind(k.facts, "Copy")
 	r.mayCopy = c.copies
 	if k.masked && (k.facts.Outputs != nil || k.facts.Definitions != nil) {
-		err = r.queryMasked(ctx, q, k, c)
+		err = r.queryMasked(ctx, q, k, c, again)
 	} else {
 		r.epoch++
 		r.push(await{kind: awaitQuery, command: c, epoch: r.epoch})
@@ -61,7 +61,7 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage) error {
 // queryMasked runs a statement by the extended protocol, so that nothing is executed
 // before the definitions were read again under the target's locks and the result was
 // compared with the analysis.
-func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c *command) error {
+func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c *command, again bool) error {
 	text := sent.text
 	if done, err := r.queryAsserted(ctx, text, sent.message, k, c); done || err != nil {
 		return err
@@ -85,7 +85,7 @@ func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c
 	if err == nil {
 		err = r.establish(ctx, k, q, c)
 	}
-	if err != nil && k.remembered && isChanged(err) {
+	if err != nil && again && isChanged(err) {
 		return r.again(ctx, c)
 	}
 	if err != nil {
@@ -123,13 +123,10 @@ func readsData(f *sql.Facts) bool {
 	return len(f.Nodes) == 1 && f.Nodes[0].Kind == "Copy" && f.Nodes[0].Group == sql.GroupWrite
 }
 
-// errAgain says that a command is to be analysed again.
-var errAgain = errors.New("the command is to be analysed again")
-
 // again ends the attempt at a command of which what was remembered does not hold any more.
 // Nothing of it was executed or told to the client.
 func (r *relay) again(ctx context.Context, c *command) error {
-	if err := r.s.Respond(c.permit, &recording.Response{Final: true, Error: "not executed: definitions changed, the command is analysed again"}); err != nil {
+	if err := r.notExecuted(c); err != nil {
 		return err
 	}
 	r.catalog.Forget()

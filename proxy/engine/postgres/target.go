@@ -232,6 +232,9 @@ func (r *relay) description(h *await, kind byte, m []byte) error {
 			h.statement.columns = columns
 		default:
 			h.portal.columns = columns
+			if st := h.portal.statement; st != nil && st.columns == nil {
+				st.columns = columns
+			}
 		}
 	case kind == msgNoData && h.command == nil:
 	default:

@@ -18,11 +18,13 @@ func (r *relay) failureFrom(m []byte) *failure {
 	if late := r.up.late(f.state); late != nil {
 		return late
 	}
-	if r.veiled() {
-		f.message = sentenceOf(f.state)
-		return f
-	}
 	f.message = errorField(m[headSize:], 'M')
+	if r.veiled() {
+		if f.state == errResult.state && f.message == errResult.message {
+			return errResult
+		}
+		f.message = sentenceOf(f.state)
+	}
 	return f
 }
 
