@@ -11,6 +11,9 @@ import (
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
+// errSeveral is the target's own answer to a Parse of several statements.
+var errSeveral = &failure{state: "42601", message: "cannot insert multiple commands into a prepared statement"}
+
 // parse handles a Parse. The target gets it if the policy does not deny the statement.
 func (r *relay) parse(ctx context.Context, m []byte) error {
 	var p parseMessage
@@ -31,6 +34,9 @@ func (r *relay) parse(ctx context.Context, m []byte) error {
 	k, err := r.analyze(ctx, p.text)
 	if err == nil {
 		err = r.admitParse(name, k)
+	}
+	if err == nil && k.masked && k.facts.Statements > 1 {
+		err = errSeveral
 	}
 	if err != nil {
 		return r.refuse(r.refused(p.text, nil, err), false)

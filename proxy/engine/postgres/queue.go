@@ -29,7 +29,9 @@ type await struct {
 	// last marks the last answer of an inquiry.
 	last bool
 	// quiet answers are dropped: the client did not ask.
-	quiet     bool
+	quiet bool
+	// more is set where other statements of the same command follow.
+	more      bool
 	command   *command
 	statement *statement
 	portal    *portal

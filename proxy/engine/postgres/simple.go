@@ -7,6 +7,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/sql"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
 // query handles a Query.
@@ -47,6 +48,9 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error 
 	c := newCommand(r.s, permit)
 	c.masked, c.copies = k.masked, hasKind(k.facts, "Copy")
 	r.mayCopy = c.copies
+	if k.masked && pgsql.Parts(k.facts) != nil {
+		return r.querySeveral(ctx, k, c, again)
+	}
 	if k.masked && (k.facts.Outputs != nil || k.facts.Definitions != nil) {
 		err = r.queryMasked(ctx, q, k, c, again)
 	} else {

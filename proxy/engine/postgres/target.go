@@ -301,7 +301,11 @@ func (r *relay) complete(h *await, m []byte) error {
 	c.tag = tag
 	if h.kind == awaitExecute {
 		r.current = nil
-		if err := r.s.Respond(c.permit, c.final()); err != nil {
+		last := c.part
+		if !h.more {
+			last = c.final
+		}
+		if err := r.s.Respond(c.permit, last()); err != nil {
 			return err
 		}
 		r.queue.pop()

@@ -82,7 +82,7 @@ func (c *Catalog) Calm() bool { return c.calm }
 // remember keeps what is known of an admitted text. A refusal is not kept: nothing would
 // verify it again.
 func (c *Catalog) remember(in *Input, tree *pgquery.ParseResult, f *sql.Facts) {
-	if in.Version == "" || len(in.Text) > maxTextKnown || !f.Known || f.MaskViolation != "" {
+	if in.Version == "" || f.Statements > 1 || len(in.Text) > maxTextKnown || !f.Known || f.MaskViolation != "" {
 		return
 	}
 	if c.version != in.Version || len(c.known) >= maxTextsKnown {

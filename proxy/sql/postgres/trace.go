@@ -64,17 +64,14 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	if !f.Known {
 		return nil
 	}
+	if len(tree.Stmts) > 1 {
+		return a.traceSeveral(ctx, tree, f, in)
+	}
 	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}}
 	var out []column
 	rows := false
 	switch {
 	case len(tree.Stmts) == 0:
-	case len(tree.Stmts) > 1:
-		for _, s := range tree.Stmts {
-			if !standsAlone(unwrap(s.Stmt)) {
-				t.deny("several statements are sent in one message; send them one at a time")
-			}
-		}
 	case standsAlone(single(tree)):
 	case in.Catalog == nil:
 		t.deny("what the statement means cannot be established in this state of the session; end the transaction first")
