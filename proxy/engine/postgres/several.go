@@ -55,14 +55,12 @@ func (r *relay) queryPart(ctx context.Context, k *known, text []byte, c *command
 	if err := r.forward(c.permit, m); err != nil {
 		return err
 	}
-	if err := r.inquire(ctx, q); err != nil {
-		return r.unestablished(ctx, err)
-	}
-	// The statement before this one is over: nothing else uses c now.
-	c.plan, c.columns, c.text, c.named, c.binary, c.copies = nil, nil, nil, false, false, hasKind(k.facts, "Copy")
-	if err := r.establish(ctx, k, q, c); err != nil {
+	var of command
+	if err := r.establish(ctx, k, q, &of); err != nil {
 		return err
 	}
+	// The statement before this one is over: nothing else uses c now.
+	c.plan, c.columns, c.text, c.named, c.binary, c.copies = of.plan, of.columns, nil, false, false, hasKind(k.facts, "Copy")
 	r.mu.Lock()
 	if q.raw != nil {
 		r.queue.push(await{kind: awaitNothing, raw: q.raw})

@@ -301,12 +301,14 @@ func (r *relay) complete(h *await, m []byte) error {
 	c.tag = tag
 	if h.kind == awaitExecute {
 		r.current = nil
-		last := c.part
+		part := c.part
 		if !h.more {
-			last = c.final
+			part = c.final
 		}
-		if err := r.s.Respond(c.permit, last()); err != nil {
-			return err
+		if part := part(); part != nil {
+			if err := r.s.Respond(c.permit, part); err != nil {
+				return err
+			}
 		}
 		r.queue.pop()
 	}
