@@ -157,6 +157,9 @@ func (r *relay) executeAsserted(ctx context.Context, p *portal, c *command, name
 // executeAgain binds a portal anew, verifies and executes it, after the assertion failed
 // with which it was sent. synced says that the client's Sync was sent too.
 func (r *relay) executeAgain(ctx context.Context, p *portal, name string, m []byte, synced bool) error {
+	// Its Bind lies where nobody writes before this is over.
+	p.bindAt = boundKept
+	defer func() { p.bind, p.bindAt = nil, 0 }()
 	delete(r.portals, name)
 	permit, err := r.authorizePortal(ctx, p)
 	if err != nil {

@@ -29,7 +29,7 @@ func (r *relay) querySeveral(ctx context.Context, k *known, c *command, again bo
 		case i == 0 && again && isChanged(err):
 			return r.again(ctx, c)
 		case errors.Is(err, errEnded):
-			return errors.Join(err, r.interrupted(c))
+			return errors.Join(err, r.brokenOff(c))
 		case r.check(func() bool { return c.done }):
 			// A statement failed, of which the client was told; the target skips the others.
 			return r.sync([]byte{msgSync, 0, 0, 0, 4})
@@ -91,8 +91,8 @@ func (r *relay) still(ctx context.Context, k *known, text []byte) bool {
 	return true
 }
 
-// interrupted records that a session ended between two statements of a command.
-func (r *relay) interrupted(c *command) error {
+// brokenOff records that a session ended between two statements of a command.
+func (r *relay) brokenOff(c *command) error {
 	if r.check(func() bool { return c.done }) {
 		return nil
 	}
