@@ -21,7 +21,7 @@ U
 }
 
 fail() { echo "cluster.sh: $*" >&2; exit 1; }
-kubectl() { timeout 10 "$BIN/kubectl" --kubeconfig "$RUN/admin.conf" "$@"; }
+kubectl() { timeout 60 "$BIN/kubectl" --kubeconfig "$RUN/admin.conf" "$@"; }
 
 packages() {
   apt-get install -y --no-install-recommends containerd runc containernetworking-plugins iptables nftables conntrack busybox-static iproute2 openssl gcc libc6-dev
@@ -102,18 +102,18 @@ up() {
   make_cgroup
   setsid unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --propagation private "$HERE/node.sh" >"$RUN/node.log" 2>&1 </dev/null &
   local outer=$! p=""
-  for _ in $(seq 100); do p=$(tr -d ' ' < "/proc/$outer/task/$outer/children" 2>/dev/null || true); [ -n "$p" ] && grep -qaz node.sh "/proc/$p/cmdline" && break; sleep .05; done
+  for _ in $(seq 1200); do p=$(tr -d ' ' < "/proc/$outer/task/$outer/children" 2>/dev/null || true); [ -n "$p" ] && grep -qaz node.sh "/proc/$p/cmdline" && break; sleep .05; done
   [ -n "$p" ] || fail "no namespaces: $(cat "$RUN/node.log")"
   echo "$p" > "$RUN/first"; readlink "/proc/$p/ns/pid" > "$RUN/namespace"
   ip link add "$LINK" type veth peer name node0 netns "$p"
   ip addr add "$HOST_IP/30" dev "$LINK"; ip link set "$LINK" up
-  wait_for 90 "the API server is ready" kubectl get --raw /readyz
+  wait_for 300 "the API server is ready" kubectl get --raw /readyz
   ip route replace "$POD_CIDR" via "$NODE_IP"; ip route replace "$SVC_CIDR" via "$NODE_IP"   # pods and services answer from here
   kubectl apply -f "$HERE/bootstrap.yaml" >/dev/null
-  wait_for 90 "the node is ready" node_is '{.status.conditions[?(@.type=="Ready")].status}' True
-  wait_for 60 "the node takes pods" node_is '{.metadata.name}/{.spec.taints}' "$NODE/"
-  wait_for 60 "images are imported" test -s "$RUN/images.done"
-  wait_for 30 "namespaces have accounts" kubectl -n default get serviceaccount default
+  wait_for 300 "the node is ready" node_is '{.status.conditions[?(@.type=="Ready")].status}' True
+  wait_for 300 "the node takes pods" node_is '{.metadata.name}/{.spec.taints}' "$NODE/"
+  wait_for 300 "images are imported" test -s "$RUN/images.done"
+  wait_for 300 "namespaces have accounts" kubectl -n default get serviceaccount default
   echo "cluster $CLUSTER_ID is up: export KUBECONFIG=$RUN/admin.conf"
 }
 
@@ -122,11 +122,11 @@ down() {
   local p c left=0 ns
   ns=$(cat "$RUN/namespace" 2>/dev/null || true)
   if p=$(first); then
-    kill -9 "$p"; for _ in $(seq 200); do [ -e "/proc/$p" ] || break; sleep .05; done
+    kill -9 "$p"; for _ in $(seq 1200); do [ -e "/proc/$p" ] || break; sleep .05; done
   fi
   ip link del "$LINK" 2>/dev/null || true
   for c in "${CGROUP_ROOTS[@]}"; do
-    for _ in $(seq 50); do [ -d "$c$CGROUP" ] || break; find "$c$CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null || sleep .1; done
+    for _ in $(seq 600); do [ -d "$c$CGROUP" ] || break; find "$c$CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null || sleep .1; done
     if [ -d "$c$CGROUP" ]; then echo "left: $c$CGROUP" >&2; left=1; fi
   done
   rm -rf --one-file-system "$RUN" || left=1

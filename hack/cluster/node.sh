@@ -18,7 +18,7 @@ for s in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops 
 done
 
 ip link set lo up
-for _ in $(seq 200); do ip link show node0 >/dev/null 2>&1 && break; sleep .05; done
+for _ in $(seq 1200); do ip link show node0 >/dev/null 2>&1 && break; sleep .05; done
 ip addr add "$NODE_IP/30" dev node0; ip link set node0 up; ip route add default via "$HOST_IP"
 echo 1 > /proc/sys/net/ipv4/ip_forward
 if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi
@@ -115,9 +115,9 @@ start kube-apiserver "$BIN/kube-apiserver" --etcd-servers http://127.0.0.1:2379 
   --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- \
   --proxy-client-cert-file "$P/front-proxy-client.crt" --proxy-client-key-file "$P/front-proxy-client.key" \
   --service-cluster-ip-range "$SVC_CIDR" --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged
-for _ in $(seq 200); do ctr version >/dev/null 2>&1 && break; sleep .1; done
+for _ in $(seq 3000); do ctr version >/dev/null 2>&1 && break; sleep .1; done
 ( for f in "$CACHE"/images/*.tar; do ctr -n k8s.io images import "$f" || exit 1; done; echo ok > "$RUN/images.done" ) &
-for _ in $(seq 600); do "$BIN/kubectl" get --raw /readyz >/dev/null 2>&1 && break; sleep .1; done
+for _ in $(seq 3000); do "$BIN/kubectl" get --raw /readyz >/dev/null 2>&1 && break; sleep .1; done
 start kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig "$RUN/controller-manager.conf" --leader-elect=false --bind-address 127.0.0.1 \
   --node-monitor-period 1s --kube-api-qps 500 --kube-api-burst 1000 --use-service-account-credentials \
   --service-account-private-key-file "$P/sa.key" --root-ca-file "$P/ca.crt" \

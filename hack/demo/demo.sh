@@ -35,7 +35,7 @@ install() {
   if [ -n "$again" ]; then run kubectl -n cardea-system rollout restart deployment/cardea-operator; fi
   note "So that you need not wait five minutes at the end, a proxy with nothing to do is scaled to zero after 10 s:"
   run kubectl -n cardea-system set env deployment/cardea-operator CARDEA_PROXY_IDLE_TIMEOUT=10s
-  run kubectl -n cardea-system rollout status deployment/cardea-operator --timeout=120s
+  run kubectl -n cardea-system rollout status deployment/cardea-operator --timeout=300s
 }
 
 # registry_overlay writes a kustomization that takes the images from REGISTRY and prints its folder.
@@ -68,14 +68,16 @@ grant() {
     run kubectl -n $GATE delete pods --all --wait=false
     run kubectl -n shop delete deployment report-agent --ignore-not-found
   fi
+  wait_for 120 "every node knows of the operator" kubectl apply --dry-run=server -f config/samples/postgres/ || true   # what is wrong shows in the next line
   run kubectl apply -f config/samples/postgres/
-  wait_for 90 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/report-agent --timeout=1s ||
+  wait_for 300 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/report-agent --timeout=1s ||
     { kubectl -n $GATE get accessgrants,targets -o yaml; fail "the grant did not become ready; its conditions are above"; }
   run kubectl -n $GATE get accessgrants,targets,pods
   note "The credential lies in a Secret of the agent's namespace, and expires with the grant:"
   run kubectl -n shop get secret cardea-report-agent
   run kubectl apply -f bin/demo/report-agent.yaml
-  run kubectl -n shop rollout status deployment/report-agent --timeout=60s
+  run kubectl -n shop rollout status deployment/report-agent --timeout=300s
+  wait_for 120 "every node knows of the gate" agent "SELECT 1" || true
 }
 
 psql_command() { printf 'uri=$(cat /var/run/cardea/uri); psql "$uri"'; printf ' -c "%s"' "$@"; }
@@ -95,14 +97,14 @@ use() {
   show_agent "DELETE FROM orders"
   agent "DELETE FROM orders" >"$work/delete" 2>&1 &
   local psql=$!
-  wait_for 30 "psql shows the request's name" request_in "$work/delete" || { cat "$work/delete"; fail "no approval request was made"; }
+  wait_for 120 "psql shows the request's name" request_in "$work/delete" || { cat "$work/delete"; fail "no approval request was made"; }
   local request; request=$(request_in "$work/delete")
   sed 's/^/    /' "$work/delete"
   run kubectl -n $GATE get approvalrequests
   note "Dana, of the group dba, approves:"
   approver
   run "${as_dana[@]}" patch apreq "$request" -n $GATE --subresource=status --type=merge -p '{"status":{"decisions":[{"decision":"Approved","comment":"ok"}]}}'
-  wait_for 20 "psql returns" eval "! kill -0 $psql" || fail "psql still waits"
+  wait_for 120 "psql returns" eval "! kill -0 $psql" || fail "psql still waits"
   wait $psql || true
   sed 's/^/    /' "$work/delete"
   grep -q "^DELETE 4" "$work/delete" || fail "the delete did not go through"
@@ -138,7 +140,7 @@ audit() {
   grant=$(kubectl -n $GATE get accessgrant report-agent -o jsonpath='{.metadata.uid}')
   session=$(kubectl -n $GATE get sessions.access.cardea.dev -o jsonpath="{.items[?(@.spec.grantRef.uid==\"$grant\")].metadata.name}")
   session=${session%% *}
-  wait_for 30 "the recording is stored" kubectl access replay "$session" -n $GATE || true
+  wait_for 120 "the recording is stored" kubectl access replay "$session" -n $GATE || true
   run kubectl access replay "$session" -n $GATE
 }
 
@@ -148,18 +150,18 @@ revoke() {
   show kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\""
   { kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\"" >"$work/open" 2>&1 || true; milliseconds >"$work/cut"; } &
   local psql=$! written
-  wait_for 30 "psql shows rows" grep -q Ada "$work/open" || { cat "$work/open"; fail "psql could not read"; }
+  wait_for 120 "psql shows rows" grep -q Ada "$work/open" || { cat "$work/open"; fail "psql could not read"; }
   run kubectl patch agrant report-agent -n $GATE --type=merge -p '{"spec":{"desiredState":"Revoked"}}'
   written=$(milliseconds)
-  wait_for 20 "psql ends" test -s "$work/cut" || fail "psql was not cut"
+  wait_for 120 "psql ends" test -s "$work/cut" || fail "psql was not cut"
   wait $psql || true
   note "psql ended $(($(cat "$work/cut") - written)) ms after kubectl returned, with:"
   sed -n '/CDA-/,$p' "$work/open" | sed 's/^/    /'
   grep -q CDA- "$work/open" || fail "psql was not told why"
-  wait_for 30 "the credential is gone" eval "! kubectl -n shop get secret cardea-report-agent" || fail "the Secret is still there"
+  wait_for 120 "the credential is gone" eval "! kubectl -n shop get secret cardea-report-agent" || fail "the Secret is still there"
   run kubectl -n shop get secret cardea-report-agent || true
   run kubectl -n $GATE get accessgrants
-  wait_for 60 "the proxy is scaled to zero" test_replicas 0 || fail "the proxy still runs"
+  wait_for 180 "the proxy is scaled to zero" test_replicas 0 || fail "the proxy still runs"
   run kubectl -n $GATE get deployment,pods
 }
 

@@ -18,7 +18,7 @@ shop_database() {
   shop_manifest hack/demo/shop/database.yaml > bin/demo/database.yaml
   shop_manifest hack/demo/shop/report-agent.yaml > bin/demo/report-agent.yaml
   run kubectl apply -f bin/demo/database.yaml
-  run kubectl -n shop rollout status deployment/orders --timeout=90s
+  run kubectl -n shop rollout status deployment/orders --timeout=300s
 }
 
 # put NAMESPACE KIND... makes an object or replaces what it says.

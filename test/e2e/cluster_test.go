@@ -12,13 +12,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
 )
 
 const (
 	gate        = "shop-gate"
 	tenant      = "shop"
 	system      = "cardea-system"
-	patience    = 90 * time.Second
+	patience    = 5 * time.Minute
+	timeout     = "--timeout=300s" // of kubectl, as patience
 	lookEvery   = 100 * time.Millisecond
 	rawEmail    = "ada@example.com"
 	rawSSN      = "078-05-1120"
@@ -30,7 +33,7 @@ func root() string { return filepath.Join("..", "..") }
 // command runs a program in the root of the checkout and returns its output, standard error
 // included.
 func command(name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = root()
@@ -59,7 +62,9 @@ func kubectl(t *testing.T, args ...string) string {
 func get[T any](t *testing.T, args ...string) T {
 	t.Helper()
 	var out T
-	cmd := exec.Command("kubectl", append([]string{"get", "-o", "json"}, args...)...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "kubectl", append([]string{"get", "-o", "json"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	b, err := cmd.Output()
@@ -74,11 +79,28 @@ func get[T any](t *testing.T, args ...string) T {
 
 func apply(t *testing.T, manifest string) {
 	t.Helper()
-	cmd := exec.Command("kubectl", "apply", "-f", "-")
-	cmd.Stdin = strings.NewReader(manifest)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("kubectl apply: %v\n%s", err, out)
-	}
+	applyWith(t, manifest, "-")
+}
+
+// applyWith applies what a file, or the text for "-", says. A moment after the operator
+// has come up there are nodes that do not send connections to it yet: what its webhook
+// fills in is missing then, and admission refuses what lacks it.
+func applyWith(t *testing.T, text, file string) {
+	t.Helper()
+	eventually(t, "the operator's webhook fills in who makes a grant", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "kubectl", "apply", "-f", file)
+		cmd.Dir, cmd.Stdin = root(), strings.NewReader(text)
+		out, err := cmd.CombinedOutput()
+		if err != nil && !strings.Contains(string(out), v1alpha1.AnnotationCreatedBy) {
+			t.Fatalf("kubectl apply: %v\n%s", err, out)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 }
 
 // eventually waits until check returns nil.
@@ -104,12 +126,13 @@ func install(t *testing.T) {
 	t.Helper()
 	kubectl(t, "apply", "--server-side", "-k", "config/default")
 	kubectl(t, "-n", system, "set", "env", "deployment/cardea-operator", "CARDEA_PROXY_IDLE_TIMEOUT=10s")
-	kubectl(t, "-n", system, "rollout", "status", "deployment/cardea-operator", "--timeout=120s")
+	kubectl(t, "-n", system, "rollout", "status", "deployment/cardea-operator", timeout)
 	mustRun(t, "bash", "-ec", ". hack/demo/lib.sh; . hack/demo/shop.sh; shop_database")
-	kubectl(t, "apply", "-f", "config/samples/postgres/")
-	kubectl(t, "-n", gate, "wait", "--for=condition=Ready", "accessgrant/"+sampleGrant, "--timeout=90s")
+	applyWith(t, "", "config/samples/postgres/")
+	kubectl(t, "-n", gate, "wait", "--for=condition=Ready", "accessgrant/"+sampleGrant, timeout)
 	kubectl(t, "apply", "-f", "bin/demo/report-agent.yaml")
-	kubectl(t, "-n", tenant, "rollout", "status", "deployment/report-agent", "--timeout=60s")
+	kubectl(t, "-n", tenant, "rollout", "status", "deployment/report-agent", timeout)
+	opens(t, uriOf(t, sampleGrant))
 }
 
 // dump writes what helps to understand a failure.

@@ -13,9 +13,27 @@ import (
 	"time"
 )
 
-// newGrant makes a grant on the sample's Target, waits for it and returns the URI with
-// which the agent's pod connects.
+// newGrant makes a grant on the sample's Target, waits until it opens the gate and returns
+// the URI with which the agent's pod connects.
 func newGrant(t *testing.T, name, access string) string {
+	t.Helper()
+	return opens(t, readyGrant(t, name, access))
+}
+
+// opens waits until the agent's pod reaches a proxy: that a proxy which has come up gets
+// the connections of every node takes a moment more than the proxy. It returns the URI.
+func opens(t *testing.T, uri string) string {
+	t.Helper()
+	eventually(t, "the gate opens", func() error {
+		_, err := query(uri, "SELECT 1")
+		return err
+	})
+	return uri
+}
+
+// readyGrant makes a grant on the sample's Target, waits until it is Ready and returns its
+// URI.
+func readyGrant(t *testing.T, name, access string) string {
 	t.Helper()
 	apply(t, fmt.Sprintf(`
 apiVersion: access.cardea.dev/v1alpha1
@@ -28,7 +46,7 @@ spec:
   reason: end-to-end test
   postgres: {databases: [orders], access: %s}
 `, name, gate, tenant, access))
-	kubectl(t, "-n", gate, "wait", "--for=condition=Ready", "accessgrant/"+name, "--timeout=90s")
+	kubectl(t, "-n", gate, "wait", "--for=condition=Ready", "accessgrant/"+name, timeout)
 	return uriOf(t, name)
 }
 
