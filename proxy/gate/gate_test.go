@@ -82,10 +82,11 @@ func TestBounds(t *testing.T) {
 
 // A client that says nothing is cut off, and delays nobody meanwhile.
 func TestSilentClient(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.Limits.Handshake = 200 * time.Millisecond })
-	silent := f.dial()
-	f.connect("one").expect("in")
-	if got := silent.line(); !strings.HasPrefix(got, "(") {
+	patient := newFixture(t, func(c *Config) { c.Limits.Handshake = time.Hour })
+	patient.dial()
+	patient.connect("one").expect("in")
+	hasty := newFixture(t, func(c *Config) { c.Limits.Handshake = 50 * time.Millisecond })
+	if got := hasty.dial().line(); !strings.HasPrefix(got, "(") || strings.Contains(got, "timeout") {
 		t.Errorf("the silent client is told %q", got)
 	}
 }
@@ -113,7 +114,7 @@ func TestSharing(t *testing.T) {
 		t.Error("two connections at a time share a session")
 	}
 	first.Close()
-	f.advance(func() bool {
+	f.await(func() bool {
 		f.gate.shared.mu.Lock()
 		defer f.gate.shared.mu.Unlock()
 		return f.gate.shared.idling == 1
@@ -135,21 +136,17 @@ func TestSharing(t *testing.T) {
 
 // A session that waits for another connection ends with the grant, although its time is not over.
 func TestSharingEndsWithTheGrant(t *testing.T) {
-	f := newFixture(t, nil)
+	f := newFixture(t, func(c *Config) { c.Limits.Linger = 24 * time.Hour })
 	c := f.connect("one")
 	name := strings.TrimPrefix(c.expect("in one-"), "in ")
 	c.Close()
-	f.advance(func() bool {
+	f.await(func() bool {
 		f.gate.shared.mu.Lock()
 		defer f.gate.shared.mu.Unlock()
 		return f.gate.shared.idling == 1
 	})
 	f.world.change(func(in *policy.Input) { in.Grants = in.Grants[1:] })
-	began := f.clock.Now()
 	f.advance(func() bool { s := f.world.session(name); return s != nil && s.Status.EndReason == "ClientClosed" })
-	if waited := f.clock.Since(began); waited > f.gate.c.Limits.Linger/2 {
-		t.Errorf("it ended after %v", waited)
-	}
 }
 
 // Objects are written once the API server is back.
@@ -176,12 +173,15 @@ func TestDrain(t *testing.T) {
 	f.stop()
 	f.advance(func() bool { return !f.gate.Ready() })
 	f.clock.Step(time.Millisecond)
+	said := ""
 	f.advance(func() bool {
 		_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 		s, _ := c.r.ReadString('\n')
-		return strings.Contains(s, "CDA-1014")
+		said += s
+		return strings.Contains(said, "CDA-1014")
 	})
-	if _, err := net.Dial("tcp", f.addr); err == nil {
+	// A port that nobody listens on may be given to the very connection that asks for it.
+	if c, err := net.Dial("tcp", f.addr); err == nil && c.LocalAddr().String() != f.addr {
 		t.Error("it still accepts")
 	}
 }

@@ -63,7 +63,7 @@ type options struct {
 }
 
 func quick() recording.Limits {
-	return recording.Limits{FirstInterval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Stall: 20 * time.Second}
+	return recording.Limits{FirstInterval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Stall: 2 * time.Minute}
 }
 
 func newFixture(t *testing.T, o options) *fixture {
@@ -188,7 +188,7 @@ func (f *fixture) record(r recording.Recorder, n int, text string) {
 // await waits until progress of a session was reported as want.
 func (f *fixture) await(session, want string) {
 	f.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		f.mu.Lock()
 		got := slices.Clone(f.progress[session])
@@ -206,7 +206,7 @@ func (f *fixture) await(session, want string) {
 
 func (f *fixture) drain() {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := f.spool.Drain(ctx); err != nil {
 		f.t.Fatal(err)
@@ -518,7 +518,7 @@ func TestConflictEndsTheSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := f.open("s1")
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if err := r.Record(command(1, "x")); errors.Is(err, recording.ErrConflict) {
 			return
@@ -558,6 +558,9 @@ func TestOpenRecordingIsShippedAndItsFilesReclaimed(t *testing.T) {
 	var size int64
 	for _, name := range files(t, root) {
 		info, err := os.Stat(filepath.Join(root, "v1", name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // reclaimed since
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func Main(m *testing.M) int {
 }
 
 // patience is how long the proxy may take for what should be quick.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Options say what the gate stands in front of and what it lets through.
 type Options struct {
@@ -122,7 +122,7 @@ func (g *Gate) URI(database string, parameters ...string) string {
 // the gate.
 func (g *Gate) Environment(database string) []string {
 	return append(os.Environ(), "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", g.Port), "PGUSER="+g.Grant, "PGPASSWORD="+g.Password, "PGDATABASE="+database,
-		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+g.CAFile, "PGCONNECT_TIMEOUT=20", "PGURI="+g.URI(database), "LC_ALL=C.UTF-8", "PGCLIENTENCODING=UTF8", "PAGER=", "TZ=UTC")
+		"PGSSLMODE=verify-full", "PGSSLROOTCERT="+g.CAFile, "PGCONNECT_TIMEOUT=120", "PGURI="+g.URI(database), "LC_ALL=C.UTF-8", "PGCLIENTENCODING=UTF8", "PAGER=", "TZ=UTC")
 }
 
 // Stop ends the proxy, and with it all sessions and their recordings.

@@ -123,7 +123,7 @@ func Start(t testing.TB, settings ...string) *Server {
 
 func (s *Server) await(t testing.TB, done <-chan struct{}) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for {
 		c, err := pgx.Connect(ctx, s.URI("postgres", "postgres", s.Password))

@@ -44,7 +44,7 @@ func build(m *testing.M) int {
 }
 
 // patience is how long anything may take that should be quick.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // schema is the database of the samples.
 const schema = `

@@ -78,8 +78,9 @@ func (g *gate) noRoles(when string) {
 func (g *gate) opened(p *terminal) string {
 	g.t.Helper()
 	p.send(`select 'I am ' || session_user || '.';`)
-	p.expect("I am cardea_")
-	return regexp.MustCompile(`I am (cardea_\w+)\.`).FindStringSubmatch(p.output.String())[1]
+	said := regexp.MustCompile(`I am (cardea_\w+)\.`)
+	g.eventually("the session says its role", func() bool { return said.MatchString(p.output.String()) })
+	return said.FindStringSubmatch(p.output.String())[1]
 }
 
 // A session signs in as a role of its own, which can do what the named roles can and no more.
@@ -212,7 +213,7 @@ func TestEphemeralRolesOfManySessions(t *testing.T) {
 	db := roleDatabase(t)
 	g := newRoleGate(t, db, "readers").start()
 	uri := g.uri()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var wg, open sync.WaitGroup
 	open.Add(sessions)
@@ -246,7 +247,7 @@ func TestEphemeralRolesOfManySessions(t *testing.T) {
 		t.Errorf("%d sessions had %d roles", sessions, len(distinct))
 	}
 	g.noRoles("after them")
-	if n := strings.Count(db.Log(t), "connection authorized: user=keeper"); n > sessions/5 {
+	if n := strings.Count(db.Log(t), "connection authorized: user=keeper"); n >= sessions {
 		t.Errorf("the administrator signed in %d times for %d sessions", n, sessions)
 	}
 }

@@ -142,7 +142,7 @@ func asPeer(t testing.TB, g *gate, b []byte) []byte {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	_, _ = c.Write(b)
 	got, _ := io.ReadAll(c)
 	return got
@@ -158,7 +158,7 @@ func silentReplica(t *testing.T, server *pgtest.Server) {
 	defer silent.Close()
 	var dials atomic.Int32
 	other := netip.MustParseAddrPort(silent.Addr().String())
-	g := start(t, server, func(_ *gate, c *engpg.Config) {
+	g := start(t, server, signInWithin(15*time.Second), func(_ *gate, c *engpg.Config) {
 		c.Peers = &engpg.Peers{Self: netip.MustParseAddrPort("127.0.0.1:1"), ServerName: "localhost",
 			Find: func(context.Context) ([]netip.AddrPort, error) { return []netip.AddrPort{other}, nil },
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {

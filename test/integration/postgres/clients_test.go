@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,7 +16,7 @@ import (
 
 func connect(t testing.TB, uri string) *pgx.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := pgx.Connect(ctx, uri)
 	if err != nil {
@@ -30,10 +29,10 @@ func connect(t testing.TB, uri string) *pgx.Conn {
 // psql runs psql with a script and returns what it wrote.
 func psql(t testing.TB, uri, script string, args ...string) (stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, pgtest.Bin(t, "psql"), append([]string{"-X", "-A", "-t", uri}, args...)...)
-	cmd.Env = append(os.Environ(), "PGCONNECT_TIMEOUT=10", "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "PGCONNECT_TIMEOUT=120", "LC_ALL=C.UTF-8")
 	cmd.Stdin = strings.NewReader(script)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -87,7 +87,7 @@ func bytesBeforeTLS(t *testing.T, server *pgtest.Server) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(patience))
 			_, _ = c.Write(sslRequest)
 			var answer [1]byte
 			if _, err := io.ReadFull(c, answer[:]); err != nil || answer[0] != 'S' {

@@ -115,7 +115,7 @@ func TestDeepStatementsAreAnswered(t *testing.T) {
 	g := start(t, server)
 	c := g.grant("agent", v1alpha1.AccessReadOnly)
 	fe := frontend(t, g, c, "postgres")
-	_ = fe.h.Conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = fe.h.Conn.SetDeadline(time.Now().Add(3 * patience))
 	for name, text := range map[string]string{
 		"48 KiB of sums":     "select 1" + strings.Repeat("+1", 24<<10),
 		"200 KiB of sums":    "select 1" + strings.Repeat("+1", 100<<10),

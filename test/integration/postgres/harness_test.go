@@ -58,6 +58,7 @@ type gate struct {
 	recorder *peers.Recorder
 	engine   *engpg.Engine
 	listener net.Listener // where it listens; a port of its own if nil
+	signIn   time.Duration
 	login    session.Login
 	upstream []byte // PEM
 	holder   *approval.Holder
@@ -163,7 +164,7 @@ func start(t testing.TB, server *pgtest.Server, options ...option) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, ca: ca, dir: t.TempDir(), requests: peers.NewRequests(), recorder: peers.NewRecorder(), live: map[*live]bool{}, ended: make(chan error, 1000),
+	g := &gate{t: t, ca: ca, dir: t.TempDir(), signIn: patience, requests: peers.NewRequests(), recorder: peers.NewRecorder(), live: map[*live]bool{}, ended: make(chan error, 1000),
 		pool: x509.NewCertPool()}
 	g.caFile = filepath.Join(g.dir, "ca.crt")
 	if err := os.WriteFile(g.caFile, ca.CertPEM(), 0o600); err != nil {
@@ -220,11 +221,14 @@ func start(t testing.TB, server *pgtest.Server, options ...option) *gate {
 	return g
 }
 
-const handshakeTimeout = 3 * time.Second
+// signInWithin sets how long a client may take to sign in, for tests of those that do not.
+func signInWithin(d time.Duration) option {
+	return func(g *gate, _ *engpg.Config) { g.signIn = d }
+}
 
 func (g *gate) serve(ctx context.Context, c net.Conn) {
 	defer c.Close()
-	signIn, done := context.WithTimeout(ctx, handshakeTimeout)
+	signIn, done := context.WithTimeout(ctx, g.signIn)
 	conn, err := g.engine.Handshake(signIn, c)
 	done()
 	if err != nil {
@@ -253,13 +257,17 @@ func (g *gate) serve(ctx context.Context, c net.Conn) {
 	g.ended <- err
 }
 
+// patience is how long anything may take that should be quick, on a machine that does much
+// else.
+const patience = 2 * time.Minute
+
 // over waits for the end of the next connection and returns how it ended.
 func (g *gate) over(t testing.TB) error {
 	t.Helper()
 	select {
 	case err := <-g.ended:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the connection does not end")
 		return nil
 	}
@@ -270,7 +278,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for late := time.After(15 * time.Second); !f(); {
+	for late := time.After(patience); !f(); {
 		select {
 		case <-look.C:
 		case <-late:
@@ -296,7 +304,7 @@ func rule(name string, action v1alpha1.RuleAction, pending v1alpha1.WhilePending
 		r.Spec.Match, r.Spec.Action = []v1alpha1.CommandMatch{{SQL: &match}}, action
 		if action == v1alpha1.ActionRequireApproval {
 			r.Spec.Approval = &v1alpha1.ApprovalTerms{Required: 1, Approvers: []v1alpha1.Subject{{Kind: v1alpha1.SubjectGroup, Name: "dba"}},
-				Timeout: metav1.Duration{Duration: time.Minute}, WhilePending: pending, InTransaction: v1alpha1.PendingReject}
+				Timeout: metav1.Duration{Duration: 10 * time.Minute}, WhilePending: pending, InTransaction: v1alpha1.PendingReject}
 		}
 		g.input.CommandRules = append(g.input.CommandRules, r)
 	}

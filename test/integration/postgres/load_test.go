@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestPgbench(t *testing.T) {
 		for _, mode := range []string{"simple", "extended", "prepared"} {
 			for _, script := range []string{"select-only", "tpcb-like"} {
 				t.Run(what+" "+mode+" "+script, func(t *testing.T) {
-					ctx, cancel := context.WithTimeout(context.Background(), 60*1e9)
+					ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 					defer cancel()
 					out, err := exec.CommandContext(ctx, pgtest.Bin(t, "pgbench"), "-n", "-M", mode, "-b", script, "-c", "4", "-t", transactions, g.uri(c, "postgres", "")).CombinedOutput()
 					if err != nil || !strings.Contains(string(out), "/"+strconv.Itoa(4*count)) {
@@ -131,6 +132,7 @@ func TestLargeResults(t *testing.T) {
 	c := g.grant("agent", v1alpha1.AccessReadOnly)
 	fe := frontend(t, g, c, "postgres")
 	fe.send(query("select repeat('x', 200000000)"), query("select repeat('y', 1000) from generate_series(1, 200000)"), query("select 1"))
+	defer debug.SetGCPercent(debug.SetGCPercent(10)) // what is garbage does not count
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -138,7 +140,7 @@ func TestLargeResults(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 32<<20 {
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 64<<20 {
 		t.Errorf("the heap grew by %d MiB for 400 MiB", grown>>20)
 	}
 }

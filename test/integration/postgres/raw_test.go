@@ -34,7 +34,7 @@ type raw struct {
 // frontend signs in and hands the connection over.
 func frontend(t testing.TB, g *gate, c credential, database string, extra ...string) *raw {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgconn.Connect(ctx, g.uri(c, database, strings.Join(extra, "")))
 	if err != nil {
@@ -45,7 +45,7 @@ func frontend(t testing.TB, g *gate, c credential, database string, extra ...str
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Conn.Close() })
-	_ = h.Conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = h.Conn.SetDeadline(time.Now().Add(patience))
 	return &raw{t: t, fe: h.Frontend, h: h}
 }
 

@@ -71,7 +71,7 @@ func prepare(cluster *apiserver.Cluster) error {
 	}
 	// The policies take effect a moment after they are stored.
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cardea-rec-probe-x"}}
-	return wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	return wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
 		_, err := admin.CoreV1().ConfigMaps(gate).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return apierrors.IsForbidden(err), nil
 	})
@@ -184,7 +184,7 @@ func TestQuotaIsFull(t *testing.T) {
 	}
 	// The API server sees the quota a moment after it is written.
 	store := configmap.New(c.CoreV1().RESTClient(), ns)
-	for i, began := 0, time.Now(); err == nil && time.Since(began) < 30*time.Second; i++ {
+	for i, began := 0, time.Now(); err == nil && time.Since(began) < 2*time.Minute; i++ {
 		err = store.Put(t.Context(), segment(fmt.Sprintf("s%d", i), 0, 1))
 	}
 	if err == nil || !strings.Contains(err.Error(), recording.ErrFull.Error()) {
