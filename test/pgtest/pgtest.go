@@ -78,7 +78,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	write(t, filepath.Join(dir, "pw"), s.Password, 0o600)
 	who := unprivileged(t, dir)
 	data := filepath.Join(dir, "data")
-	run(t, who, Bin(t, "initdb"), "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", filepath.Join(dir, "pw"), "-E", "UTF8", "--locale=C", "--no-sync")
+	cluster(t, who, Bin(t, "initdb"), data, filepath.Join(dir, "pw"))
 	conf := append([]string{
 		"listen_addresses = '127.0.0.1'", fmt.Sprintf("port = %d", s.Port), "unix_socket_directories = '" + dir + "'",
 		"ssl = on", "ssl_cert_file = '" + dir + "/tls.crt'", "ssl_key_file = '" + dir + "/tls.key'",
