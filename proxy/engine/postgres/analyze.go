@@ -86,6 +86,12 @@ func (r *relay) unestablished(ctx context.Context, err error) error {
 		return f
 	case errors.Is(err, pgsql.ErrDefinitionChanged):
 		return changed()
+	case errors.Is(err, pgsql.ErrOldSnapshot):
+		return &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "a definition that the statement relies on is another one than the transaction sees by its snapshot, or is not committed",
+			Hint: "roll back and begin again; on a target with masks a transaction of REPEATABLE READ or SERIALIZABLE uses definitions that were committed before it began"}
+	case errors.Is(err, pgsql.ErrLockAfterSnapshot):
+		return &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "LOCK is refused in a transaction of REPEATABLE READ or SERIALIZABLE on a target with masks: its snapshot would be from before the lock",
+			Hint: "lock in a transaction of READ COMMITTED, or the rows with SELECT FOR UPDATE"}
 	}
 	return &policy.Refusal{Code: policy.CodeUnknownCommand, Message: "what the command does could not be established, and what is not understood is denied",
 		Hint: "send it again; an administrator can help if it stays"}

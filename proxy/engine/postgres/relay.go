@@ -47,6 +47,7 @@ type relay struct {
 	questions  questions
 	input      copyInput
 	plans      plans
+	witness    *upstream    // another session of the same login; nil before the first use
 	launched   launch       // to be settled
 	later      []byte       // its messages
 	laterFirst int          // size of the first of them

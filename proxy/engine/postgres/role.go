@@ -101,7 +101,8 @@ func (o *role) name(grant string) error {
 	return nil
 }
 
-// create is the statement that makes the role. The password is in it as a verifier, since
+// create is the statement that makes the role. It may have a second connection, that of a
+// witness. The password is in it as a verifier, since
 // servers log statements; the role can do nothing but what the roles it is in can.
 func (o *role) create(spec *v1alpha1.EphemeralRole, now time.Time) (string, error) {
 	a := o.session.Admission()
@@ -124,7 +125,7 @@ func (o *role) create(spec *v1alpha1.EphemeralRole, now time.Time) (string, erro
 	}
 	name := quoteIdentifier(o.login.Username)
 	return fmt.Sprintf("CREATE ROLE %s WITH LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"+
-		" CONNECTION LIMIT 1 PASSWORD %s VALID UNTIL %s IN ROLE %s; COMMENT ON ROLE %s IS %s",
+		" CONNECTION LIMIT 2 PASSWORD %s VALID UNTIL %s IN ROLE %s; COMMENT ON ROLE %s IS %s",
 		name, quoteLiteral(verifier.String()), quoteLiteral(a.ExpiresAt.UTC().Format(time.RFC3339)), strings.Join(in, ", "),
 		name, quoteLiteral(roleMark+string(comment))), nil
 }

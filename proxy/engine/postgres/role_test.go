@@ -70,7 +70,7 @@ func TestRoleStatementQuotes(t *testing.T) {
 	}
 	for _, want := range []string{
 		`IN ROLE "readers", "odd""; DROP ROLE x; --"`, "VALID UNTIL '2030-01-01T13:00:00Z'", "PASSWORD 'SCRAM-SHA-256$4096:", `"grant":"it''s"`,
-		" NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS", " CONNECTION LIMIT 1 ",
+		" NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS", " CONNECTION LIMIT 2 ",
 	} {
 		if !strings.Contains(statement, want) {
 			t.Errorf("%q is missing in %s", want, statement)

@@ -200,6 +200,9 @@ func (r *relay) leave() {
 		_, _ = r.up.conn.Write([]byte{msgTerminate, 0, 0, 0, 4})
 	}
 	r.up.close()
+	if r.witness != nil {
+		r.witness.close()
+	}
 }
 
 // unknown records the commands whose outcome cannot be learned any more.

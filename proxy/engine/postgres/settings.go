@@ -18,7 +18,7 @@ var passed = map[string]bool{
 	"datestyle": true, "timezone": true, "intervalstyle": true, "extra_float_digits": true, "bytea_output": true,
 	"statement_timeout": true, "lock_timeout": true, "idle_in_transaction_session_timeout": true, "idle_session_timeout": true,
 	"default_transaction_read_only": true, "geqo": true, "jit": true, "client_min_messages": true,
-	"search_path": false, "default_transaction_isolation": false, "work_mem": false,
+	"search_path": false, "default_transaction_isolation": true, "work_mem": false,
 }
 
 // settings returns the settings with which the gate signs in for the client.

@@ -78,11 +78,11 @@ var plainTypes = words(`bool int2 int4 int8 float4 float8 numeric money text var
 // plainSettings are settings that a session on a target with masks may change: they alter
 // neither how statements are read nor what names mean nor what anybody may see.
 var plainSettings = words(`application_name bytea_output client_min_messages constraint_exclusion cpu_tuple_cost cursor_tuple_fraction datestyle
-	default_statistics_target default_transaction_deferrable default_transaction_read_only effective_cache_size enable_bitmapscan
+	default_statistics_target default_transaction_deferrable default_transaction_isolation default_transaction_read_only effective_cache_size enable_bitmapscan
 	enable_hashagg enable_hashjoin enable_indexonlyscan enable_indexscan enable_material enable_memoize enable_mergejoin enable_nestloop
 	enable_seqscan enable_sort extra_float_digits from_collapse_limit geqo idle_in_transaction_session_timeout idle_session_timeout
 	intervalstyle jit join_collapse_limit lc_monetary lc_numeric lc_time lock_timeout maintenance_work_mem max_parallel_workers_per_gather
-	plan_cache_mode random_page_cost seq_page_cost statement_timeout temp_buffers timezone transaction_read_only transaction_timeout work_mem
+	plan_cache_mode random_page_cost seq_page_cost statement_timeout temp_buffers timezone transaction_deferrable transaction_isolation transaction_read_only transaction_timeout work_mem
 	xmloption`)
 
 // rowFunctions are the functions that may stand in FROM, with the names of their columns

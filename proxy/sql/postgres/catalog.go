@@ -31,18 +31,21 @@ type Question struct {
 // Catalog reads definitions over one upstream session, and remembers what is known of the
 // session's texts. It serves one call at a time.
 type Catalog struct {
-	q        Querier
-	known    map[string]*sql.Facts
-	texts    templates          // of texts that differ in constants from those in known
-	answers  map[string]*answer // to questions of earlier analyses
-	version  string             // of the policy under which they are known
-	state    string             // the last answer to stateQuery
-	calm     bool               // the last two were the same
-	cursors  makings
-	prepares makings
-	asserted asserted // what Assert made last
-	database string   // as in identities; empty before the first survey
-	surveyed string   // the policy's version of the last survey
+	q       Querier
+	known   map[string]*sql.Facts
+	texts   templates          // of texts that differ in constants from those in known
+	answers map[string]*answer // to questions of earlier analyses
+	version string             // of the policy under which they are known
+	state   string             // the last answer to stateQuery
+	calm    bool               // the last two were the same
+	// isolation is that of the transaction in which stateQuery was answered last; empty is none
+	// that is known.
+	isolation string
+	cursors   makings
+	prepares  makings
+	asserted  asserted // what Assert made last
+	database  string   // as in identities; empty before the first survey
+	surveyed  string   // the policy's version of the last survey
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.
@@ -110,7 +113,12 @@ func Remembered(in Input) *sql.Facts {
 // be proven by it.
 func (c *Catalog) observe(rows [][]*string) string {
 	state := ""
-	if len(rows) == 1 && len(rows[0]) > 0 && rows[0][0] != nil {
+	c.isolation = ""
+	if len(rows) == 1 && len(rows[0]) == stateColumns && rows[0][isolationColumn] != nil {
+		c.isolation = *rows[0][isolationColumn]
+	}
+	// A snapshot that is kept says nothing of what others did since.
+	if !keepsSnapshot(c.isolation) && rows[0][0] != nil {
 		state = string(appendRow(nil, rows[0]))
 	}
 	c.calm = state != "" && (c.state == "" || state == c.state)

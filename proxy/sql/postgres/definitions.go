@@ -59,8 +59,7 @@ var namesQuery = func() string {
 		` AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog')`
 	return `SELECT 'schema', s.n::pg_catalog.text, s.o::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text` +
 		` FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(n, o)` +
-		` UNION ALL SELECT 'setting', s.n, pg_catalog.current_setting(s.n), NULL, NULL FROM pg_catalog.unnest('{transaction_isolation,` +
-		`standard_conforming_strings,client_encoding,server_encoding,server_version_num,session_replication_role,is_superuser}'::pg_catalog.text[]) s(n)` +
+		` UNION ALL SELECT 'setting', s.n, pg_catalog.current_setting(s.n), NULL, NULL FROM pg_catalog.unnest('{standard_conforming_strings,client_encoding,server_encoding,server_version_num,session_replication_role,is_superuser}'::pg_catalog.text[]) s(n)` +
 		` UNION ALL SELECT 'role', current_user::pg_catalog.text, session_user::pg_catalog.text, NULL, NULL` +
 		` UNION ALL SELECT 'temp', n.nspname::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()` +
 		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID +
@@ -195,6 +194,8 @@ type definitions struct {
 	// makes and uses are of DECLARE and PREPARE, and of FETCH and EXECUTE.
 	makes *made
 	uses  *uses
+	// locks says that the command is LOCK.
+	locks bool
 }
 
 type readDefinition struct {
@@ -333,6 +334,9 @@ func (d *definitions) verify(ctx context.Context, c *Catalog) error {
 		}
 	}
 	d.state = state
+	if keepsSnapshot(c.isolation) {
+		return d.witness(ctx, c, answers[1:])
+	}
 	return nil
 }
 

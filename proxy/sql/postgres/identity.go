@@ -145,10 +145,14 @@ func (s *identities) survey(ctx context.Context, c *Catalog, masks sql.Columns, 
 		c.database, c.surveyed = database, version
 		return nil
 	}
+	ask, err := c.asks(ctx)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	after := []string{"0", "0"}
 	for range maxSurveyPages {
-		answers, err := c.q.Ask(ctx, Question{SQL: surveyQuery, Arguments: after})
+		answers, err := ask(ctx, Question{SQL: surveyQuery, Arguments: after})
 		if err != nil {
 			return fmt.Errorf("read the catalog: %w", err)
 		}

@@ -84,6 +84,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 			out, rows = t.top(single(tree))
 			t.settleCompared(single(tree))
 			t.makes(single(tree), in, d)
+			_, d.locks = single(tree).(*pgquery.LockStmt)
 		}
 		f.Definitions = d
 	}
@@ -152,8 +153,6 @@ func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResul
 func (t *tracer) checkSession() {
 	s := t.names.settings
 	switch {
-	case s["transaction_isolation"] != "read committed":
-		t.deny("the transaction is " + safeSetting(s["transaction_isolation"]) + "; on a target with masks only READ COMMITTED can be used")
 	case s["standard_conforming_strings"] != "on":
 		t.deny("standard_conforming_strings is off")
 	case s["client_encoding"] != "UTF8" || s["server_encoding"] != "UTF8":
@@ -164,8 +163,6 @@ func (t *tracer) checkSession() {
 		t.deny("this database has casts that are not built in")
 	}
 }
-
-func safeSetting(s string) string { return strings.ToUpper(s[:min(len(s), 32)]) }
 
 // tested reports whether a server's release is one that the lists here were made for.
 func tested(version string) bool {
