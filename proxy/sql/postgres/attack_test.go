@@ -57,6 +57,8 @@ type backend struct {
 	wrote    bool  // something other than reading was sent
 	asked    int   // questions
 	columns  sql.Columns
+	// prepared are the questions that were prepared, with their names; nil prepares none.
+	prepared map[string]string
 }
 
 // Query implements postgres.Querier.
@@ -90,7 +92,14 @@ func (b *backend) Ask(ctx context.Context, questions ...postgres.Question) ([][]
 		for _, a := range q.Arguments {
 			arguments = append(arguments, []byte(a))
 		}
-		r := b.c.ExecParams(ctx, q.SQL, arguments, nil, nil, nil).Read()
+		var r *pgconn.Result
+		if name, err := b.prepare(ctx, q.SQL); err != nil {
+			return nil, err
+		} else if name != "" {
+			r = b.c.ExecPrepared(ctx, name, arguments, nil, nil).Read()
+		} else {
+			r = b.c.ExecParams(ctx, q.SQL, arguments, nil, nil, nil).Read()
+		}
 		if r.Err != nil {
 			return nil, fmt.Errorf("%w in %s", r.Err, q.SQL)
 		}
@@ -108,6 +117,19 @@ func (b *backend) Ask(ctx context.Context, questions ...postgres.Question) ([][]
 		all = append(all, rows)
 	}
 	return all, nil
+}
+
+// prepare returns the name of a prepared question; empty if none is prepared.
+func (b *backend) prepare(ctx context.Context, text string) (string, error) {
+	if b.prepared == nil || b.prepared[text] != "" {
+		return b.prepared[text], nil
+	}
+	name := fmt.Sprintf("question %d", len(b.prepared))
+	if _, err := b.c.Prepare(ctx, name, text, nil); err != nil {
+		return "", fmt.Errorf("%w in %s", err, text)
+	}
+	b.prepared[text] = name
+	return name, nil
 }
 
 func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, password, database string) *backend {

@@ -382,6 +382,14 @@ func MaskedOrigin(f *sql.Facts, relation uint32, attribute uint16) (mask sql.Mas
 	if int16(attribute) < 0 { // a system column
 		return 0, d.relations[relation]
 	}
+	if attribute == 0 { // the row as a whole, which is as masked as any of its columns
+		for at, mask := range d.masks {
+			if at.relation == relation && mask != 0 {
+				return mask | sql.WholeValue, true
+			}
+		}
+		return 0, d.relations[relation]
+	}
 	mask, known = d.masks[origin{relation, attribute}]
 	return mask, known
 }

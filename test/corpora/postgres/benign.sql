@@ -192,3 +192,5 @@ SELECT u.id FROM unnest('{1,2}'::int[], ARRAY['a', 'b']) u(id, name)
 SELECT x FROM unnest(ARRAY(SELECT id FROM orders)) x
 SELECT x FROM unnest(array_remove('{1,2}'::int[], 2)) x
 SELECT x FROM unnest(ARRAY['2020-01-01'::date, current_date]) x
+SELECT o FROM orders o
+SELECT x.o FROM (SELECT o FROM orders o LIMIT 1) x
