@@ -90,7 +90,10 @@ var columnsQuery = func() string {
 	of := anyOf(roots)
 	return `WITH RECURSIVE kin(root, oid) AS (SELECT r.o, r.o FROM pg_catalog.unnest(` + roots + `) r(o)` +
 		` UNION SELECT k.root, CASE WHEN i.inhparent OPERATOR(pg_catalog.=) k.oid THEN i.inhrelid ELSE i.inhparent END` +
-		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid)` +
+		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid),` +
+		// Foreign keys that reference them, and those that reference their tables in turn.
+		` refs(root, con, rel, direct) AS (SELECT k.root, o.oid, o.conrelid, true FROM kin k JOIN ` + referencing("k.oid") +
+		` UNION SELECT r.root, o.oid, o.conrelid, false FROM refs r JOIN ` + referencing("r.rel") + `)` +
 		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated, ';', ` + comparedAs + `)` +
 		` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
 		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid::pg_catalog.text` +
@@ -115,7 +118,12 @@ var columnsQuery = func() string {
 		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +
 		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.x` +
 		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
-		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of
+		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of +
+		` UNION ALL SELECT 'referenced', f.root::pg_catalog.text, CASE WHEN f.direct THEN ` + attributesOf("o.confrelid", "o.confkey") + ` END,` +
+		` pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, a.attnum::pg_catalog.text)::pg_catalog.text, a.attname::pg_catalog.text` +
+		` FROM refs f JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) f.con JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.conrelid` +
+		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
+		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (o.conkey)`
 }()
 
 // comparedAs is the type as which values of the type t are compared: that under a domain,
@@ -125,6 +133,13 @@ const comparedAs = `CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'enum' W
 	` WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) t.oid` +
 	` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'` +
 	` AND e.extname OPERATOR(pg_catalog.=) 'citext') THEN 'citext' ELSE t.oid::pg_catalog.text END`
+
+// referencing joins the foreign keys that reference a relation, by the triggers that they
+// have there: those are found by an index.
+func referencing(relation string) string {
+	return `pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) ` + relation + ` JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) t.tgconstraint` +
+		` AND o.contype OPERATOR(pg_catalog.=) 'f' AND o.confrelid OPERATOR(pg_catalog.=) t.tgrelid`
+}
 
 // attributesOf is a JSON list of the names of a relation's columns of the given numbers;
 // NULL if there are none, or if one stands for the row as a whole.

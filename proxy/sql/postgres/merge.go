@@ -32,7 +32,9 @@ func (t *tracer) merge(m *pgquery.MergeStmt, outer *scope) []column {
 
 func (t *tracer) mergeAction(w *pgquery.MergeWhenClause, r *relation, level *scope) {
 	switch w.CommandType {
-	case pgquery.CmdType_CMD_NOTHING, pgquery.CmdType_CMD_DELETE:
+	case pgquery.CmdType_CMD_NOTHING:
+	case pgquery.CmdType_CMD_DELETE:
+		t.deletable(r)
 	case pgquery.CmdType_CMD_UPDATE:
 		t.assignments(w.TargetList, r, level)
 	case pgquery.CmdType_CMD_INSERT:

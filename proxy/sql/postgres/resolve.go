@@ -26,6 +26,10 @@ type relation struct {
 	telling map[string]bool
 	// checked are columns that a constraint or policy of the rows combines with a masked one.
 	checked map[string]bool
+	// keys are the columns that foreign keys reference, held that a masked column is, directly
+	// or through other tables, one of those that do.
+	keys map[string]bool
+	held bool
 	// drifted is a column in the rules that it does not have; empty for none.
 	drifted string
 }
@@ -200,7 +204,7 @@ func (m *meanings) add(rows [][]*string) error {
 				return errCatalogAnswer
 			}
 			m.relations[[2]string{v[2], v[1]}] = &relation{oid: oid, schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
-				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}}
+				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
 		}
 	}
 	slices.SortFunc(path, func(a, b schema) int { return a.at - b.at })

@@ -27,12 +27,25 @@ func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation, nu
 		case "check":
 			r.tellChecked(v[2])
 		case "reference":
-			var to [4]string // schema, table, OID and number of the column
-			if json.Unmarshal([]byte(v[3]), &to) != nil || k.masks.Mask(to[0], to[1], v[4]) != 0 || k.follows(to[2], to[3]) {
+			if k.masksElsewhere(v[3], v[4]) {
 				r.telling[v[2]] = true
+			}
+		case "referenced":
+			r.held = r.held || k.masksElsewhere(v[3], v[4])
+			if keys, ok := keysOf(v[2]); ok {
+				for _, name := range keys {
+					r.keys[name] = true
+				}
 			}
 		}
 	}
+}
+
+// masksElsewhere reports whether a column is masked, given its name and, as a JSON list,
+// its table's schema and name, its OID and the column's number.
+func (k *known) masksElsewhere(table, name string) bool {
+	var of [4]string
+	return json.Unmarshal([]byte(table), &of) != nil || k.masks.Mask(of[0], of[1], name) != 0 || k.follows(of[2], of[3])
 }
 
 // tellUnique notes the columns of a unique index, and all masked ones, where that a value

@@ -169,7 +169,7 @@ func (vs *views) add(rows [][]*string, known map[uint32]*relation) ([]*relation,
 			r := known[oid]
 			if r == nil {
 				r = &relation{oid: oid, schema: name[0], name: name[1], kind: w[4][0], temporary: w[4][1] == 't',
-					system: name[0] == "pg_catalog" || name[0] == "information_schema", telling: map[string]bool{}}
+					system: name[0] == "pg_catalog" || name[0] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
 				known[oid] = r
 				found = append(found, r)
 			}

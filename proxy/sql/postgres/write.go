@@ -188,6 +188,14 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint or policy compares it with masked values, and whether it holds would tell of them")
 			return
 		}
+		if r.held && r.keys[c.Name] {
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: masked values reference it, and what becomes of them would tell of them")
+			return
+		}
+		if r.telling[c.Name] && c.Val.GetSetToDefault() != nil {
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: whether it succeeds would tell of masked values")
+			return
+		}
 		multi := c.Val.GetMultiAssignRef()
 		if multi == nil {
 			t.assign(r, c.Name, c.Val, s)
@@ -220,15 +228,24 @@ func (t *tracer) update(m *pgquery.UpdateStmt, outer *scope) []column {
 
 func (t *tracer) delete(m *pgquery.DeleteStmt, outer *scope) []column {
 	s := t.with(m.WithClause, outer)
-	_, src := t.target(m.Relation)
-	if src == nil {
+	r, src := t.target(m.Relation)
+	if r == nil {
 		return nil
 	}
+	t.deletable(r)
 	level := s.inner()
 	all := append([]column(nil), t.add(level, src)...)
 	all = append(all, t.from(m.UsingClause, level)...)
 	t.use(m.WhereClause, level, "WHERE")
 	return t.targets(m.ReturningList, level, all)
+}
+
+// deletable denies to delete rows that masked values reference: whether that succeeds, and
+// which rows go with them, would tell of these.
+func (t *tracer) deletable(r *relation) {
+	if r.held {
+		t.deny("rows of " + quoteIdent(r.name) + " are deleted, and masked values reference them: what becomes of those would tell of them")
+	}
 }
 
 // copy checks COPY: rows stream past the engine's columns, so no masked one may be among

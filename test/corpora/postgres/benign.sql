@@ -194,3 +194,5 @@ SELECT x FROM unnest(array_remove('{1,2}'::int[], 2)) x
 SELECT x FROM unnest(ARRAY['2020-01-01'::date, current_date]) x
 SELECT o FROM orders o
 SELECT x.o FROM (SELECT o FROM orders o LIMIT 1) x
+DELETE FROM customers WHERE id = 999
+UPDATE customers SET id = 998 WHERE id = 999
