@@ -216,7 +216,7 @@ var revealing = map[string]string{
 	"pg_hba_file_rules": sql.FeatureServerFile, "pg_ident_file_mappings": sql.FeatureServerFile, "pg_file_settings": sql.FeatureServerFile,
 	"pg_largeobject": sql.FeatureLargeObject,
 	"pg_authid":      sql.FeatureCredential, "pg_shadow": sql.FeatureCredential, "pg_user_mapping": sql.FeatureCredential,
-	"pg_user_mappings": sql.FeatureCredential, "user_mapping_options": sql.FeatureCredential,
+	"pg_user_mappings": sql.FeatureCredential, "user_mapping_options": sql.FeatureCredential, "_pg_user_mappings": sql.FeatureCredential,
 }
 
 // write notes that a relation's rows or definition are changed.

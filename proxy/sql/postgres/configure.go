@@ -36,7 +36,7 @@ func (c *classifier) settingNamed(name string) {
 		c.feature(sql.FeatureRoleChange)
 	case loads[name]:
 		c.feature(sql.FeatureLoadLibrary)
-	case escapes[name]:
+	case escapes[name], strings.HasPrefix(name, "pgaudit."):
 		c.feature(sql.FeatureSettingEscape)
 	}
 }
