@@ -7,6 +7,7 @@ import (
 // MaskingRuleSpec says which columns are masked, how, and for whom not.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.columns) || has(self.detectors)",message="at least one of columns and detectors must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.functions) || has(self.columns)",message="functions need columns"
 type MaskingRuleSpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
 	// gate namespace for a rule in the root namespace.
@@ -36,6 +37,17 @@ type MaskingRuleSpec struct {
 	// +optional
 	Expressions ExpressionPolicy `json:"expressions,omitempty"`
 
+	// functions are functions of users of the database that statements may call although columns
+	// are masked: whoever lists one here has read it, and says that whatever it is called with it
+	// neither returns a masked value nor tells of one. Masked columns cannot be its arguments; a
+	// CommandRule has to allow the call besides. Where a rule of the root namespace masks columns
+	// of the Target, only functions in rules of the root namespace count. 1 to 64.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Functions []PinnedFunction `json:"functions,omitempty"`
+
 	// detectors find sensitive values in text that comes from columns that no rule names, and
 	// replace them there. They are an additional net: what is reversed, split or encoded gets
 	// past them.
@@ -52,6 +64,26 @@ type MaskingRuleSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Exempt []Subject `json:"exempt,omitempty"`
+}
+
+// PinnedFunction names one function of the database.
+type PinnedFunction struct {
+	// signature is SCHEMA.FUNCTION(TYPES): names as the catalog has them, without quotes, and the
+	// types of the arguments as SQL names them, those of users with their schema, for example
+	// "app.money(numeric, app.currency)" or "app.today()". At most 512 characters.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[^.(),"]+\.[^.(),"]+\([^()"]*\)$`
+	// +required
+	Signature string `json:"signature"`
+
+	// sha256 is the digest of the function's definition in lower-case hexadecimal; the
+	// documentation has the query that computes it. With another definition the function counts
+	// as not listed. Without a digest, whoever may replace the function decides what it does;
+	// SECURITY DEFINER functions need one. Several entries of one signature admit each of their
+	// digests.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +optional
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // PredicatePolicy says whether masked columns may stand in predicates.

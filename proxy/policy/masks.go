@@ -18,6 +18,7 @@ const (
 	maxColumns = 64
 	maxNames   = 64
 	maxExempt  = 32
+	maxPinned  = 64
 )
 
 // mask is one column pattern of a MaskingRule with its function.
@@ -33,6 +34,7 @@ type maskingRule struct {
 	source
 	masks     []mask
 	uses      sql.Uses
+	functions []sql.PinnedFunction
 	detectors *detect.Set // nil for none
 	exempt    []v1alpha1.Subject
 }
@@ -74,6 +76,12 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 			return nil, fmt.Errorf("spec.exempt[%d]: %w", i, err)
 		}
 	}
+	if c.functions, err = compilePinned(r.Spec.Functions); err != nil {
+		return nil, fmt.Errorf("spec.functions%w", err)
+	}
+	if len(c.functions) > 0 && len(r.Spec.Columns) == 0 {
+		return nil, errors.New("spec.functions: functions need columns")
+	}
 	for i, col := range r.Spec.Columns {
 		function, err := fn.New(col.Function, o)
 		if err != nil {
@@ -111,7 +119,8 @@ func lifted(rules []*maskingRule, subject v1alpha1.Subject) map[*maskingRule]boo
 type masks struct {
 	rules     []*maskingRule
 	all       []mask
-	names     []sql.ColumnName      // of the rules that are left
+	names     []sql.ColumnName // of the rules that are left
+	functions []sql.PinnedFunction
 	lift      map[*maskingRule]bool // rules that this session is exempt from; nil for none
 	none      bool                  // no mask is left
 	detectors *detect.Set           // of the rules that are left; nil for none
@@ -129,6 +138,7 @@ func newMasks(rules []*maskingRule, lift map[*maskingRule]bool) *masks {
 			m.detectors = detect.Join(m.detectors, r.detectors)
 		}
 	}
+	m.functions = pinned(rules, lift)
 	return m
 }
 
@@ -157,6 +167,9 @@ func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
 
 // Names returns the patterns by which columns are masked; they are not to be changed.
 func (m *masks) Names() []sql.ColumnName { return m.names }
+
+// Functions are those of users that may be called; they are not to be changed.
+func (m *masks) Functions() []sql.PinnedFunction { return m.functions }
 
 // Func returns the function of a mask and the rule that it is from.
 func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {

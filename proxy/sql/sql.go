@@ -47,6 +47,18 @@ type Columns interface {
 	Uses(ref MaskRef) Uses
 	// Names returns the patterns by which columns are masked.
 	Names() []ColumnName
+	// Functions are those of users that may be called although columns are masked.
+	Functions() []PinnedFunction
+}
+
+// PinnedFunction is a function that somebody has read and found to tell nothing of masked
+// values. Several of one signature admit each of their digests.
+type PinnedFunction struct {
+	Schema, Name string
+	// Arguments are the types of its arguments as the rule has them.
+	Arguments []string
+	// SHA256 is the digest of its definition in hexadecimal; empty for any.
+	SHA256 string
 }
 
 // ColumnName names columns; in a pattern each part is a glob, in which "*" stands for any

@@ -90,6 +90,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ObjectNameApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PartialFunction"):
 		return &apiv1alpha1.PartialFunctionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PinnedFunction"):
+		return &apiv1alpha1.PinnedFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PostgresPermissions"):
 		return &apiv1alpha1.PostgresPermissionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PostgresTarget"):

@@ -33,6 +33,8 @@ func (everything) Names() []sql.ColumnName { return nil }
 
 func (everything) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
 
+func (everything) Functions() []sql.PinnedFunction { return nil }
+
 func (everything) Mask(string, string, string) sql.MaskRef { return 0 }
 func (everything) Func(sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
 	return stars{}, v1alpha1.RuleReference{}

@@ -40,6 +40,8 @@ func (masks) Names() []sql.ColumnName {
 
 func (masks) Uses(sql.MaskRef) sql.Uses { return sql.Uses{} }
 
+func (masks) Functions() []sql.PinnedFunction { return nil }
+
 func (masks) Mask(schema, _, column string) sql.MaskRef {
 	if schema == "pg_catalog" || schema == "information_schema" {
 		return 0

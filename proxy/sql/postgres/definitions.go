@@ -62,14 +62,16 @@ var namesQuery = func() string {
 		` UNION ALL SELECT 'setting', s.n, pg_catalog.current_setting(s.n), NULL, NULL FROM pg_catalog.unnest('{standard_conforming_strings,client_encoding,server_encoding,server_version_num,session_replication_role,is_superuser}'::pg_catalog.text[]) s(n)` +
 		` UNION ALL SELECT 'role', current_user::pg_catalog.text, session_user::pg_catalog.text, NULL, NULL` +
 		` UNION ALL SELECT 'temp', n.nspname::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()` +
-		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, NULL, NULL, NULL FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID +
-		`::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.<>) 'b'` +
+		// A cast without a function, or by the functions of the types, calls nothing of a user.
+		` UNION ALL SELECT 'cast', c.oid::pg_catalog.text, p.proname::pg_catalog.text, n.nspname::pg_catalog.text, ` + functionOf +
+		` FROM pg_catalog.pg_cast c LEFT JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace` +
+		` WHERE c.oid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND c.castmethod OPERATOR(pg_catalog.=) 'f'` +
 		// The server itself makes the cast of a range to its multirange.
 		` AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) c.castsource AND r.rngmultitypid OPERATOR(pg_catalog.=) c.casttarget)` +
 		notOfExtension("pg_catalog.pg_cast", "c.oid") +
-		` UNION ALL SELECT 'function', p.proname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_proc p JOIN ` + path +
-		` n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ` + functions + `` +
-		notOfExtension("pg_catalog.pg_proc", "p.oid") +
+		` UNION ALL SELECT 'function', p.proname::pg_catalog.text, n.nspname::pg_catalog.text, ` + functionOf + `, NULL FROM pg_catalog.pg_proc p` +
+		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.proname OPERATOR(pg_catalog.=) ` + functions +
+		` AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' AND (n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true)) OR n.nspname OPERATOR(pg_catalog.=) ` + schemas + `)` +
 		` UNION ALL SELECT 'operator', p.oprname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_operator p JOIN ` + path +
 		` n ON n.oid OPERATOR(pg_catalog.=) p.oprnamespace WHERE p.oprname OPERATOR(pg_catalog.=) ` + operators + `` +
 		notOfExtension("pg_catalog.pg_operator", "p.oid") +

@@ -29,8 +29,8 @@
 //
 // Not defended against on such targets: what the owner's own triggers, row-security
 // policies and column defaults do with masked values, and what definitions show, such as
-// the bounds of partitions by a masked column. Matviews, foreign tables, user functions,
-// operators and casts are denied for now.
+// the bounds of partitions by a masked column. Matviews, foreign tables, functions of users
+// that no rule pins, and their operators are denied for now.
 //
 // A view is read as the sub-select that the server says it is, by the same rules, and
 // nothing is written through one. Its relations are those that its rule depends on, not

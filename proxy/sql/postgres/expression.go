@@ -122,26 +122,17 @@ func (t *tracer) subLink(e *pgquery.SubLink, s *scope, construct string) {
 // call checks a function call and everything that belongs to it.
 func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 	name := names(f.Funcname)
-	switch {
-	case len(name) == 2 && name[0] == "pg_catalog":
-	case len(name) == 2 && name[0] == "information_schema" && name[1] == expandArray:
+	if len(name) == 2 && name[0] == "information_schema" && name[1] == expandArray {
 		for _, a := range f.Args {
 			t.use(a, s, "a call of "+quoteIdent(name[1]))
 		}
 		return
-	case len(name) == 1 && !t.names.functions[name[0]]:
-	case len(name) == 1:
-		t.deny("the function " + quoteIdent(name[0]) + " is defined by a user of this database too; qualify it by pg_catalog")
-		return
-	default:
-		t.deny("a function outside of pg_catalog is called")
+	}
+	if len(name) == 0 || !t.mayCall(name) {
+		t.deny("a function is called that is not known")
 		return
 	}
 	fn := name[len(name)-1]
-	if !usable(fn) {
-		t.deny("the function " + quoteIdent(fn) + " is not on the list of functions that may be called on this target")
-		return
-	}
 	construct := "a call of " + quoteIdent(fn)
 	for _, a := range f.Args {
 		if !t.rowArgument(a, s) {

@@ -172,6 +172,9 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	case *pgquery.FuncCall:
 		name = last(f.Funcname)
 		known = rowFunctions[name]
+		if own := t.pinnedRow(f); own != nil {
+			known = own
+		}
 		if name == "unnest" && len(f.Args) != 1 {
 			// Each argument makes a column of the function's name.
 			known = slices.Repeat([]string{name}, len(f.Args))

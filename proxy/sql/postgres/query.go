@@ -133,6 +133,10 @@ func (t *tracer) combine(q *pgquery.SelectStmt, left, right []column) []column {
 		case c.mask != 0 && c.mask != out[i].mask:
 			t.denyColumn(c, "meets a column with another mask in UNION ALL")
 		}
+		if len(t.names.casts) > 0 && out[i].mask != 0 && (out[i].typ != c.typ || c.typ == "") {
+			// A user's function could be what makes the types one, and fail for some values.
+			t.denyColumn(out[i], "meets a column of another type in UNION ALL, in a database that has casts by functions of users")
+		}
 		out[i].secret = out[i].secret || c.secret
 		if out[i].typ != c.typ {
 			out[i].typ = ""

@@ -57,8 +57,12 @@ type meanings struct {
 	// shadowed are names of built-in functions, operators and types that mean, or may mean,
 	// somebody else's.
 	functions, operators, types map[string]bool
-	casts                       bool
-	settings                    map[string]string
+	// own are the functions of users by their names, casts those behind casts; searched are
+	// the schemas in which names without a schema are looked for.
+	own      map[string][]*ownFunction
+	casts    []*ownFunction
+	searched map[string]bool
+	settings map[string]string
 }
 
 // mention collects the names that the catalog decides on.
@@ -74,6 +78,9 @@ func mention(m any, out *mentioned, depth int) {
 		}
 	case *pgquery.FuncCall:
 		out.functions = append(out.functions, last(m.Funcname))
+		if n := names(m.Funcname); len(n) == 2 && n[0] != "pg_catalog" {
+			out.schemas = append(out.schemas, n[0])
+		}
 	case *pgquery.A_Indirection:
 		// A field of a row is written as a call of one argument can be.
 		out.functions = append(out.functions, names(m.Indirection)...)
@@ -143,7 +150,7 @@ func (m *mentioned) normalize() {
 
 func newMeanings() *meanings {
 	return &meanings{relations: map[[2]string]*relation{}, functions: map[string]bool{}, operators: map[string]bool{}, types: map[string]bool{},
-		settings: map[string]string{}}
+		settings: map[string]string{}, own: map[string][]*ownFunction{}, searched: map[string]bool{}}
 }
 
 // describe reads the columns of relations.
@@ -191,9 +198,17 @@ func (m *meanings) add(rows [][]*string) error {
 		case "temp":
 			m.temp = v[1]
 		case "cast":
-			m.casts = true
+			f, err := readFunction(v[3], v[2], v[4])
+			if err != nil {
+				return err
+			}
+			m.casts = append(m.casts, f)
 		case "function":
-			m.functions[v[1]] = true
+			f, err := readFunction(v[2], v[1], v[3])
+			if err != nil {
+				return err
+			}
+			m.own[f.name] = append(m.own[f.name], f)
 		case "operator":
 			m.operators[v[1]] = true
 		case "type":
@@ -210,6 +225,10 @@ func (m *meanings) add(rows [][]*string) error {
 	slices.SortFunc(path, func(a, b schema) int { return a.at - b.at })
 	for _, s := range path {
 		m.path = append(m.path, s.name)
+		m.searched[s.name] = true
+	}
+	for name, list := range m.own {
+		m.functions[name] = slices.ContainsFunc(list, func(f *ownFunction) bool { return m.searched[f.schema] && !f.Extension })
 	}
 	return nil
 }

@@ -40,7 +40,10 @@ var viewsQuery = func() string {
 		` UNION ALL SELECT DISTINCT 'relation', w.ev_class::pg_catalog.text, c.oid::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text,` +
 		` pg_catalog.concat(c.relkind, c.relpersistence, CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN 'v' ELSE '-' END, c.xmin)` +
 		` FROM v JOIN ` + dependencies + ` ON w.ev_class OPERATOR(pg_catalog.=) v.oid` + relation +
-		` UNION ALL SELECT DISTINCT 'other', w.ev_class::pg_catalog.text, d.refclassid::pg_catalog.text, d.refobjid::pg_catalog.text, NULL` +
+		` UNION ALL SELECT DISTINCT 'other', w.ev_class::pg_catalog.text, d.refclassid::pg_catalog.text, d.refobjid::pg_catalog.text,` +
+		` (SELECT pg_catalog.json_build_array(n.nspname, p.proname, ` + functionOf + `)::pg_catalog.text FROM pg_catalog.pg_proc p` +
+		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace WHERE p.oid OPERATOR(pg_catalog.=) d.refobjid` +
+		` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass)` +
 		` FROM v JOIN ` + dependencies + ` ON w.ev_class OPERATOR(pg_catalog.=) v.oid` +
 		` WHERE d.refobjid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog.pg_class'::pg_catalog.regclass,` +
 		` 'pg_catalog.pg_constraint'::pg_catalog.regclass, 'pg_catalog.pg_collation'::pg_catalog.regclass]::pg_catalog.oid[])` +
@@ -99,7 +102,7 @@ func (a *Analyzer) loadViews(ctx context.Context, in Input, d *definitions, name
 	if err != nil {
 		return nil, err
 	}
-	found, err := vs.add(rows, known)
+	found, err := vs.add(rows, known, in.Columns.Functions())
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (vs *views) bound() {
 }
 
 // add takes the answer to viewsQuery and returns the relations that were not known before.
-func (vs *views) add(rows [][]*string, known map[uint32]*relation) ([]*relation, error) {
+func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.PinnedFunction) ([]*relation, error) {
 	var found []*relation
 	for _, row := range rows {
 		if values(row)[0] == "view" {
@@ -159,7 +162,18 @@ func (vs *views) add(rows [][]*string, known map[uint32]*relation) ([]*relation,
 		}
 		switch w[0] {
 		case "other":
-			v.refused = "it uses a function, operator or type that is not built in"
+			var f [3]string
+			if w[4] == "" || json.Unmarshal([]byte(w[4]), &f) != nil {
+				v.refused = "it uses an operator or type that is not built in"
+				continue
+			}
+			own, err := readFunction(f[0], f[1], f[2])
+			if err != nil {
+				return nil, err
+			}
+			if !pins(pinned, own) {
+				v.refused = "it calls a function of a user that no rule pins as it is"
+			}
 		case "relation":
 			oid, err := parseOID(w[2])
 			var name [2]string
@@ -203,8 +217,10 @@ func (a *Analyzer) readView(ctx context.Context, v *view, m *mentioned) error {
 	c := classifier{facts: facts, text: []byte(v.text)}
 	c.command(tree)
 	q, ok := single(tree).(*pgquery.SelectStmt)
-	if !ok || len(tree.Stmts) != 1 || !facts.Known || len(facts.Features) > 0 ||
-		slices.ContainsFunc(facts.Nodes, func(n sql.Node) bool { return n.Group != sql.GroupRead }) {
+	// A function of a user that is pinned counts as a write in a statement that calls it.
+	own := slices.Equal(facts.Features, []string{sql.FeatureFunctionCall})
+	if !ok || len(tree.Stmts) != 1 || !facts.Known || len(facts.Features) > 0 && !own ||
+		slices.ContainsFunc(facts.Nodes, func(n sql.Node) bool { return n.Group != sql.GroupRead && (!own || n.Group != sql.GroupWrite) }) {
 		v.refused = "it does more than to read tables by functions that are built in"
 		return nil
 	}
@@ -218,7 +234,7 @@ const firstRecordedOID = 12000
 
 // viewMeanings establishes what the names in the views' texts mean.
 func (a *Analyzer) viewMeanings(ctx context.Context, in Input, d *definitions, vs *views, m *mentioned, known map[uint32]*relation) error {
-	m.schemas = []string{"pg_catalog"}
+	m.schemas = append(m.schemas, "pg_catalog")
 	m.operators = append(m.operators, impliedOperators...)
 	m.normalize()
 	rows, err := d.read(ctx, in.Catalog, m.question())

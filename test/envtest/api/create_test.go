@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -157,6 +158,11 @@ func TestMaskingRule(t *testing.T) {
 		"predicates":             {`{spec: {predicates: Deny}}`, ""},
 		"equality":               {`{spec: {predicates: Equality}}`, ""},
 		"other predicates":       {`{spec: {predicates: Maybe}}`, `supported values: "Deny", "Equality"`},
+		"functions":              {`{spec: {functions: [{signature: "app.money(numeric, app.currency)"}, {signature: app.now(), sha256: ` + strings.Repeat("0a", 32) + `}]}}`, ""},
+		"functions, no schema":   {`{spec: {functions: [{signature: money(numeric)}]}}`, "spec.functions[0].signature"},
+		"functions, no digest":   {`{spec: {functions: [{signature: app.now(), sha256: x}]}}`, "spec.functions[0].sha256"},
+		"functions, no columns":  {`{spec: {columns: null, detectors: [SSN], functions: [{signature: app.now()}]}}`, "functions need columns"},
+		"too many functions":     {`{spec: {functions: ` + list(65, "{signature: a.b%d()}") + `}}`, "spec.functions: Too many"},
 		"exempt":                 {`{spec: {exempt: [{kind: Group, name: fraud-team}]}}`, ""},
 		"exempt in a namespace":  {`{spec: {exempt: [{kind: Group, name: fraud-team, namespace: x}]}}`, "namespace is required for a ServiceAccount and not allowed otherwise"},
 		"too many exempt":        {`{spec: {exempt: ` + list(33, "{kind: User, name: u%d}") + `}}`, "spec.exempt: Too many"},

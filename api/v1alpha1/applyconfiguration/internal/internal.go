@@ -626,6 +626,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
       default: Deny
+    - name: functions
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.PinnedFunction
+          elementRelationship: atomic
     - name: predicates
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PredicatePolicy
@@ -687,6 +693,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: keepLast
       type:
         scalar: numeric
+- name: com.github.cardea-dev.cardea.api.v1alpha1.PinnedFunction
+  map:
+    fields:
+    - name: sha256
+      type:
+        scalar: string
+    - name: signature
+      type:
+        scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.PostgresPermissions
   map:
     fields:

@@ -26,6 +26,12 @@ type MaskingRuleSpecApplyConfiguration struct {
 	// refuses them; MaskOutput admits total functions of text, such as upper and left, and
 	// masks what they return.
 	Expressions *apiv1alpha1.ExpressionPolicy `json:"expressions,omitempty"`
+	// functions are functions of users of the database that statements may call although columns
+	// are masked: whoever lists one here has read it, and says that whatever it is called with it
+	// neither returns a masked value nor tells of one. Masked columns cannot be its arguments; a
+	// CommandRule has to allow the call besides. Where a rule of the root namespace masks columns
+	// of the Target, only functions in rules of the root namespace count. 1 to 64.
+	Functions []PinnedFunctionApplyConfiguration `json:"functions,omitempty"`
 	// detectors find sensitive values in text that comes from columns that no rule names, and
 	// replace them there. They are an additional net: what is reversed, split or encoded gets
 	// past them.
@@ -76,6 +82,19 @@ func (b *MaskingRuleSpecApplyConfiguration) WithPredicates(value apiv1alpha1.Pre
 // If called multiple times, the Expressions field is set to the value of the last call.
 func (b *MaskingRuleSpecApplyConfiguration) WithExpressions(value apiv1alpha1.ExpressionPolicy) *MaskingRuleSpecApplyConfiguration {
 	b.Expressions = &value
+	return b
+}
+
+// WithFunctions adds the given value to the Functions field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Functions field.
+func (b *MaskingRuleSpecApplyConfiguration) WithFunctions(values ...*PinnedFunctionApplyConfiguration) *MaskingRuleSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithFunctions")
+		}
+		b.Functions = append(b.Functions, *values[i])
+	}
 	return b
 }
 
