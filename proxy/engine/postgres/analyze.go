@@ -64,10 +64,11 @@ func (r *relay) verify(ctx context.Context, k *known) error {
 	if k.facts.Definitions == nil {
 		return nil
 	}
-	if err := r.holdRelations(k.facts); err != nil {
-		return err
+	err := r.deferFor(ctx, k.facts)
+	if err == nil {
+		err = r.engine.c.Analyzer.Verify(ctx, k.facts, r.catalog)
 	}
-	if err := r.engine.c.Analyzer.Verify(ctx, k.facts, r.catalog); err != nil {
+	if err != nil {
 		return r.unestablished(ctx, err)
 	}
 	return nil

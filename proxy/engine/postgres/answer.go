@@ -29,6 +29,10 @@ type command struct {
 	text    *rowPlan // how detectors read rows without a plan
 	binary  bool     // COPY sends binary data
 
+	// deferral is set while the answer is held back; guarded by relay.mu.
+	deferral *deferral
+	shown    int // rows that were shown before the execution of which the end counts them
+
 	detected int64 // values in which detectors replaced something
 
 	rows, bytes  int64 // of the whole answer

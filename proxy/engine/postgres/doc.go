@@ -58,6 +58,10 @@
 //	  │                       │──Execute, Sync─────────────────────────────▶│
 //	  │◀─bound, rows, ready───│◀─rows, ready────────────────────────────────│
 //
+// DECLARE, EXECUTE, CREATE TABLE AS and COPY the target plans when it executes them. Their
+// answers are held back until it is certain, by the locks that the backend has then, that
+// they read what was verified.
+//
 // Rows whose columns were not established are withheld and end the session. Errors keep
 // their SQLSTATE and lose their text; notices, notifications and parameters off a list are
 // dropped.

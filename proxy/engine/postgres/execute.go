@@ -46,6 +46,9 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 			}
 		}
 	}
+	if d := r.deferralOf(p.known.facts); d != nil {
+		return r.executeDeferred(ctx, d, c, p.known, p, &e)
+	}
 	return r.executeVerified(p, c, m)
 }
 

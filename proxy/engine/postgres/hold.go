@@ -7,17 +7,16 @@ import (
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
-// holdRelations makes the target hold the definitions of the relations that PREPARE and EXECUTE name,
-// to the end of the transaction: it resolves their names when it executes them, unlike those
-// of other statements, which it has resolved, and holds, when the definitions are verified.
-// A statement that is parsed and never executed does that.
-func (r *relay) holdRelations(f *sql.Facts) error {
-	if !hasKind(f, "Prepare", "Execute") {
-		return nil
-	}
+// holdRelations makes the target hold the definitions of relations to the end of the transaction,
+// for commands of which it resolves the names, or the views among them, when it executes them:
+// of others it has resolved, and holds, what they read when the definitions are verified.
+// A statement that is parsed and never executed does that, for what is beneath a view too.
+// usable are the relations, by OID, of schemas that the session may use: others are beneath
+// a view of those.
+func (r *relay) holdRelations(f *sql.Facts, usable map[string]bool) error {
 	var list []string
 	for _, rel := range f.Relations {
-		if rel.OID != 0 && rel.Name != "" {
+		if rel.OID != 0 && rel.Name != "" && usable[decimalOID(rel.OID)] {
 			list = append(list, "ONLY "+quoteIdentifier(rel.Schema)+"."+quoteIdentifier(rel.Name)+" AS r"+strconv.Itoa(len(list)))
 		}
 	}
@@ -32,3 +31,5 @@ func (r *relay) holdRelations(f *sql.Facts) error {
 	r.pipeline++
 	return r.toTarget.write(m)
 }
+
+func decimalOID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }

@@ -105,7 +105,7 @@ func FuzzTarget(f *testing.F) {
 		if err := r.turn(); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.serveTarget(); err == nil {
+		if err := r.serveTarget(context.Background()); err == nil {
 			t.Fatal("the end of the target is no error")
 		}
 		_ = r.out.flush()

@@ -68,6 +68,7 @@ type relay struct {
 	sqlNames   sqlNames
 	command    policy.Command // the last one that was decided on
 	hold       hold
+	deferral   *deferral       // of the command that was verified last
 	wait       context.Context // of a held command: ends with the session, or when the client cancels
 
 	base map[string]string // the meaning of a command that nothing more is known of
@@ -90,9 +91,10 @@ type relay struct {
 	strict   bool // the target has masks now
 	// detectors are those of the policy now; nil for none.
 	detectors *detect.Set
-	farewell  bool        // the target said why it ends
-	row       []byte      // the last masked row
-	described description // the last one of a client's statement
+	farewell  bool          // the target said why it ends
+	row       []byte        // the last masked row
+	paused    chan struct{} // closed when what is held back may go on; nil if nothing is
+	described description   // the last one of a client's statement
 }
 
 // sqlNames says which names of statements and portals SQL has made, which the protocol

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+
 	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	pgmask "github.com/cardea-dev/cardea/proxy/masking/postgres"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -31,18 +33,34 @@ func (r *relay) dataRow(size int) error {
 	case r.detectors != nil:
 		return r.maskedRow(c, nil, size)
 	}
-	if size > maxKept || !c.wants(size) {
+	if c.deferral == nil && (size > maxKept || !c.wants(size)) {
 		c.count(size)
 		return r.pass(size)
+	}
+	if size > r.engine.c.Limits.MaskedRow {
+		return tooLong()
 	}
 	m, err := r.up.in.whole(size)
 	if err != nil {
 		return r.targetGone(err)
 	}
-	if err := c.keep(m[headSize:]); err != nil {
-		return r.targetError("a malformed message")
+	return r.show(c, m)
+}
+
+// show lets a row go as it is, unless it is to be held back.
+func (r *relay) show(c *command, row []byte) error {
+	if c.deferral != nil {
+		c.deferral.row = bytes.Clone(row)
+		return nil
 	}
-	return r.out.write(m)
+	if size := len(row) - headSize; c.wants(size) {
+		if err := c.keep(row[headSize:]); err != nil {
+			return r.withheld(err)
+		}
+	} else {
+		c.count(size)
+	}
+	return r.out.write(row)
 }
 
 // ownRow handles a row of the gate's own inquiry. mu is held.
@@ -103,6 +121,14 @@ func (r *relay) pass(size int) error {
 	return nil
 }
 
+// drop reads a message that nobody is shown.
+func (r *relay) drop(size int) error {
+	if err := r.up.in.skip(size); err != nil {
+		return r.targetGone(err)
+	}
+	return nil
+}
+
 // tooLong ends a session with a message that cannot be masked.
 func tooLong() error {
 	return &sessionEnd{&policy.Refusal{Code: policy.CodeLimit, Message: "a row with masked columns is too long to be masked; it was withheld and the session ended",
@@ -135,14 +161,7 @@ func (r *relay) maskedRow(c *command, plan *rowPlan, size int) error {
 	if cap(r.row) > 2*frameBuffer {
 		r.row = nil
 	}
-	if size := len(row) - headSize; c.wants(size) {
-		if err := c.keep(row[headSize:]); err != nil {
-			return r.withheld(err)
-		}
-	} else {
-		c.count(size)
-	}
-	return r.out.write(row)
+	return r.show(c, row)
 }
 
 // copyOut handles a CopyData of COPY TO STDOUT.
@@ -155,6 +174,9 @@ func (r *relay) copyOut(size int) error {
 	r.current = c
 	if !c.copies {
 		return r.withheld(nil)
+	}
+	if c.deferral != nil {
+		return r.drop(size)
 	}
 	if r.detectors != nil {
 		return r.maskedCopy(c, size)

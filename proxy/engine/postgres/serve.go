@@ -136,7 +136,7 @@ func (r *relay) run(ctx context.Context) error {
 	canceler.start(live)
 	ended := make(chan error, 2)
 	go func() { ended <- r.serveClient(live) }()
-	go func() { ended <- r.serveTarget() }()
+	go func() { ended <- r.serveTarget(live) }()
 	left := 2
 	select {
 	case err = <-ended:

@@ -105,16 +105,20 @@ func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c
 		m = appendString(beginMessage(nil, msgQuery), string(text))
 		return r.forward(c.permit, endMessage(m, 0))
 	}
-	m = appendExecute(nil, "")
 	r.mu.Lock()
 	if q.raw != nil {
 		r.queue.push(await{kind: awaitNothing, raw: q.raw})
 	}
-	r.queue.push(await{kind: awaitExecute, command: c})
 	err = r.turn()
 	r.mu.Unlock()
-	if err == nil {
-		err = r.forward(c.permit, m)
+	d := r.deferralOf(k.facts)
+	switch {
+	case err != nil:
+	case d != nil:
+		err = r.executeDeferred(ctx, d, c, k, nil, &executeMessage{})
+	default:
+		r.push(await{kind: awaitExecute, command: c})
+		err = r.forward(c.permit, appendExecute(nil, ""))
 	}
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,7 +17,7 @@ var errTargetGone = errors.New("the target closed the connection")
 
 // serveTarget reads the target and answers the client until the target goes away or says
 // what nobody asked for.
-func (r *relay) serveTarget() error {
+func (r *relay) serveTarget(ctx context.Context) error {
 	for {
 		kind, size, err := r.up.in.head()
 		if err != nil {
@@ -25,19 +26,24 @@ func (r *relay) serveTarget() error {
 			}
 			return r.targetGone(err)
 		}
-		if err := r.serveBatch(kind, size); err != nil {
+		if err := r.serveBatch(ctx, kind, size); err != nil {
 			return err
 		}
-		select {
-		case r.progress <- struct{}{}:
-		default:
-		}
+		r.progressed()
+	}
+}
+
+// progressed tells who waits that the target's side made progress.
+func (r *relay) progressed() {
+	select {
+	case r.progress <- struct{}{}:
+	default:
 	}
 }
 
 // serveBatch handles all messages that are there and then lets what they gave go to the
 // client.
-func (r *relay) serveBatch(kind byte, size int) error {
+func (r *relay) serveBatch(ctx context.Context, kind byte, size int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	admission := r.s.Admission()
@@ -47,6 +53,9 @@ func (r *relay) serveBatch(kind byte, size int) error {
 			return errEnded
 		}
 		if err := r.answer(kind, size); err != nil {
+			return err
+		}
+		if err := r.pause(ctx); err != nil {
 			return err
 		}
 		if err := r.turn(); err != nil {
@@ -266,7 +275,14 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 		r.copyIn = true
 	case kind == msgCopyOutResponse && c.copies:
 		c.binary = len(m) > headSize && m[headSize] == 1
+		if c.deferral != nil {
+			c.deferral.end, r.paused = bytes.Clone(m), make(chan struct{})
+			return nil
+		}
 	case kind == msgCopyDone:
+		if c.deferral != nil {
+			return nil
+		}
 	case kind == msgReadyForQuery && simple:
 		if !c.done {
 			if err := r.s.Respond(c.permit, c.final()); err != nil {
@@ -284,9 +300,28 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 // ReadyForQuery.
 func (r *relay) complete(h *await, m []byte) error {
 	r.up.finished.Add(1)
-	c := h.command
+	c, execute := h.command, h.kind == awaitExecute
+	if execute {
+		r.queue.pop()
+	}
+	switch {
+	case c.deferral == nil:
+	case c.deferral.unproven != nil:
+		return unprovenEnd(c.deferral.unproven)
+	default:
+		c.deferral.end = bytes.Clone(m)
+		return nil
+	}
+	return r.completed(c, execute, m)
+}
+
+// completed passes the end of a statement on. mu is held.
+func (r *relay) completed(c *command, execute bool, m []byte) error {
 	tag := ""
 	if m[0] == msgCommandComplete {
+		if c.shown > 0 {
+			m, c.shown = countedTo(m, c.shown), 0
+		}
 		b := body{b: m[headSize:]}
 		tag = string(b.string())
 		if b.end() != nil {
@@ -299,7 +334,7 @@ func (r *relay) complete(h *await, m []byte) error {
 		}
 	}
 	c.tag = tag
-	if h.kind == awaitExecute {
+	if execute {
 		r.current = nil
 		part := c.part
 		if !h.more {
@@ -310,7 +345,6 @@ func (r *relay) complete(h *await, m []byte) error {
 				return err
 			}
 		}
-		r.queue.pop()
 	}
 	return r.out.write(m)
 }

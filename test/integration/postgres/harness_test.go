@@ -56,6 +56,7 @@ type gate struct {
 	pool     *x509.CertPool
 	requests *peers.Requests
 	recorder *peers.Recorder
+	record   recording.Recorder // that sessions use: recorder, unless an option sets another
 	engine   *engpg.Engine
 	listener net.Listener // where it listens; a port of its own if nil
 	signIn   time.Duration
@@ -192,6 +193,7 @@ func start(t testing.TB, server *pgtest.Server, options ...option) *gate {
 	}
 	config := engpg.Config{Directory: g, TLS: &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: g.pool, ClientAuth: tls.VerifyClientCertIfGiven},
 		Analyzer: pgsql.NewAnalyzer(parsers(), 1000)}
+	g.record = g.recorder
 	for _, o := range options {
 		o(g, &config)
 	}
@@ -243,7 +245,7 @@ func (g *gate) serve(ctx context.Context, c net.Conn) {
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	s := session.New(session.Config{Name: conn.Request().Grant + "-abcde", Connection: 1, Admission: a, Recorder: g.recorder, Approvals: g.holder, Secrets: g,
+	s := session.New(session.Config{Name: conn.Request().Grant + "-abcde", Connection: 1, Admission: a, Recorder: g.record, Approvals: g.holder, Secrets: g,
 		Dial: (&net.Dialer{}).DialContext, Reachable: func(_ *v1alpha1.Target, err error) { g.mu.Lock(); g.reachable = err; g.mu.Unlock() },
 		Counters: &g.counters, Commands: &g.commands, RedactKey: make([]byte, 32), End: end})
 	l := &live{request: conn.Request(), s: s, end: end}
