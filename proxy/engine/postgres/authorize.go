@@ -59,6 +59,10 @@ func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, me
 	return permit, nil
 }
 
+// approved reports whether the command that was authorized last was approved. Its approval
+// is used up by then, so that it is not tried with what may have to be tried again.
+func (r *relay) approved() bool { return r.hold.decision.Action == policy.RequireApproval }
+
 // inTransaction reports whether the next command stands in a transaction: one that is open,
 // or that of the commands before it in the pipeline.
 func (r *relay) inTransaction() bool {
@@ -91,6 +95,9 @@ func (h *hold) of(r *relay) {
 // analyze establishes again what is known of the command, which is released.
 func (h *hold) analyze(ctx context.Context) (*sql.Facts, error) {
 	h.end()
+	// What was known of it is of before it was held, and its approval is for one execution: it
+	// is not to turn out later that it has to be analysed again.
+	h.relay.catalog.Forget()
 	again, err := h.relay.analyze(ctx, h.command.Text)
 	if err != nil {
 		return nil, err

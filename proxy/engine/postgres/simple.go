@@ -67,8 +67,11 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error 
 // compared with the analysis.
 func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c *command, again bool) error {
 	text := sent.text
-	if done, err := r.queryAsserted(ctx, text, sent.message, k, c); done || err != nil {
-		return err
+	approved := r.approved()
+	if !approved {
+		if done, err := r.queryAsserted(ctx, text, sent.message, k, c); done || err != nil {
+			return err
+		}
 	}
 	q := newInquiry()
 	r.mu.Lock()
@@ -89,7 +92,7 @@ func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c
 	if err == nil {
 		err = r.establish(ctx, k, q, c)
 	}
-	if err != nil && again && isChanged(err) {
+	if err != nil && again && !approved && isChanged(err) {
 		return r.again(ctx, c)
 	}
 	if err != nil {

@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/test/pgtest"
+)
+
+// TestG5ApprovedOnceIsEnough approves a command while others commit: nobody is asked for the
+// same execution again, and it is executed once.
+func TestG5ApprovedOnceIsEnough(t *testing.T) {
+	server := pgtest.Start(t)
+	server.Exec(t, "postgres", customers+"; create table counter (n int); insert into counter values (0); create table noise (n int)")
+	for name, send := range ways {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, server, masking(keepLast4(), "public.customers.email", "*.*.ssn"),
+				rule("writes", v1alpha1.ActionRequireApproval, v1alpha1.PendingWait, v1alpha1.SQLMatch{Statements: []v1alpha1.SQLStatement{"Update"}}))
+			fe := frontend(t, g, g.grant("agent", v1alpha1.AccessFull), "postgres")
+			server.Exec(t, "postgres", "update counter set n = 0")
+			const rounds = 6
+			for i := range rounds {
+				answer := make(chan string, 1)
+				go func() { answer <- send(fe, "update counter set n = n + 1") }()
+				var name string
+				eventually(t, "it is held", func() bool {
+					for _, r := range g.requests.All() {
+						if len(r.Status.Decisions) == 0 {
+							name = r.Name
+						}
+					}
+					return name != ""
+				})
+				if i > 2 {
+					server.Exec(t, "postgres", "insert into noise values (1)")
+				}
+				g.requests.Decide(name, "dora", []string{"dba"}, v1alpha1.DecisionApproved, time.Now())
+				eventually(t, "it is answered", func() bool {
+					if n := len(g.requests.All()); n != i+1 {
+						t.Errorf("%d requests for %d commands", n, i+1)
+						return true
+					}
+					return len(answer) > 0
+				})
+				if t.Failed() {
+					return
+				}
+				if got := <-answer; !strings.Contains(got, "Complete(UPDATE 1)") {
+					t.Errorf("got %s", got)
+				}
+			}
+			if n := server.Query(t, "postgres", "select n from counter")[0][0]; n != "6" {
+				t.Errorf("%d updates added %s", rounds, n)
+			}
+		})
+	}
+}
