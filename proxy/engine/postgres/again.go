@@ -60,7 +60,7 @@ func (r *relay) notExecuted(c *command) error {
 // if the client was refused. synced says that the client's Sync is to be answered too.
 func (r *relay) establishAgain(ctx context.Context, name string, p *portal, c *command, why error, synced bool) (*command, error) {
 	p.statement.outdated = true
-	for attempt := 1; attempt < maxAttempts && isChanged(why) && r.holdsBind(p); attempt++ {
+	for attempt := 1; attempt < maxAttempts && isChanged(why) && r.holdsBind(p) && !r.approved(); attempt++ {
 		if err := r.notExecuted(c); err != nil {
 			return nil, err
 		}

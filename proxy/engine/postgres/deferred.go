@@ -26,13 +26,14 @@ import (
 
 // deferral is what is known of a command of that kind, and what is held back of its answer.
 type deferral struct {
-	facts  *sql.Facts
-	pid    string          // of the backend
-	key    string          // of an advisory lock, by which the backend of a COPY is known
-	reach  map[string]bool // relations, by OID, that it may read
-	before []string        // relations that were locked before
-	row    []byte          // a DataRow, as it goes to the client; nil if there is none
-	end    []byte          // CommandComplete, PortalSuspended or CopyOutResponse
+	facts    *sql.Facts
+	pid      string          // of the backend
+	key      string          // of an advisory lock, by which the backend of a COPY is known
+	reach    map[string]bool // relations, by OID, that it may read
+	before   []string        // relations that were locked before
+	row      []byte          // a DataRow, as it goes to the client; nil if there is none
+	followed bool            // by other statements of the same command
+	end      []byte          // CommandComplete, PortalSuspended or CopyOutResponse
 	// unproven says why it is not certain what a COPY reads, whose data are dropped.
 	unproven error
 }
@@ -130,7 +131,9 @@ func (r *relay) deferFor(ctx context.Context, f *sql.Facts) error {
 }
 
 // executeDeferred executes a command that the target plans now, and lets its answer go when
-// it is certain what it read. p is nil for a Query.
+// it is certain what it read. p is nil for a Query. The answer to a command that fails with a
+// failure stays held back; errSkipped says that the target failed it, and that the client
+// was told.
 func (r *relay) executeDeferred(ctx context.Context, d *deferral, c *command, k *known, p *portal, e *executeMessage) error {
 	name, rows := string(e.portal), e.rows
 	c.deferral = d
@@ -144,7 +147,7 @@ func (r *relay) executeDeferred(ctx context.Context, d *deferral, c *command, k 
 	r.mayCopy = c.copies
 	r.pipeline++
 	r.executes++
-	r.push(await{kind: awaitExecute, command: c, portal: p})
+	r.push(await{kind: awaitExecute, command: c, portal: p, more: d.followed})
 	err := r.forward(c.permit, appendExecuteRows(nil, name, first))
 	r.forwarded(k.facts)
 	if err != nil {
@@ -153,14 +156,12 @@ func (r *relay) executeDeferred(ctx context.Context, d *deferral, c *command, k 
 	if copiesOut(k.facts) {
 		return r.releaseCopy(ctx, c, d)
 	}
-	switch err := r.proveRead(ctx, k, d); {
-	case errors.Is(err, errSkipped):
-		return nil // the target failed it, of which the client was told
-	case err != nil:
-		if err = r.unestablished(ctx, err); errors.Is(err, errEnded) {
+	if err := r.proveRead(ctx, k, d); err != nil {
+		if err = r.unestablished(ctx, err); errors.Is(err, errEnded) || errors.Is(err, errSkipped) {
 			return err
 		}
-		return r.abandon(c, err, false)
+		// It was executed, and is not to be tried again: its transaction is undone.
+		return failureOf(err, duringSession)
 	}
 	more := d.end != nil && d.end[0] == msgPortalSuspended && first != rows
 	if err := r.release(c, d, more); err != nil || !more {
@@ -168,6 +169,17 @@ func (r *relay) executeDeferred(ctx context.Context, d *deferral, c *command, k 
 	}
 	r.push(await{kind: awaitExecute, command: c, portal: p})
 	return r.forward(c.permit, appendExecuteRows(nil, name, max(rows-first, 0)))
+}
+
+// shown ends a deferred command of which the answer is not shown. An error ends the session.
+func (r *relay) shown(c *command, err error) error {
+	if f := new(failure); errors.As(err, &f) {
+		return r.abandon(c, f, false)
+	}
+	if errors.Is(err, errSkipped) {
+		return nil
+	}
+	return err
 }
 
 // proveRead makes sure that a command which was executed read what was verified.
@@ -228,7 +240,7 @@ func (r *relay) release(c *command, d *deferral, more bool) error {
 	if d.end == nil {
 		return r.targetError("an answer out of its turn")
 	}
-	if err := r.completed(c, true, d.end); err != nil {
+	if err := r.completed(c, true, !d.followed, d.end); err != nil {
 		return err
 	}
 	return r.out.flush()
@@ -241,7 +253,7 @@ func (r *relay) releaseCopy(ctx context.Context, c *command, d *deferral) error 
 		return err
 	}
 	if r.check(func() bool { return c.done }) {
-		return nil // the target failed it, of which the client was told
+		return errSkipped
 	}
 	err := r.lookAt(ctx, d)
 	if ctx.Err() != nil {

@@ -49,7 +49,7 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 		}
 	}
 	if d := r.deferralOf(p.known.facts); d != nil {
-		return r.executeDeferred(ctx, d, c, p.known, p, &e)
+		return r.shown(c, r.executeDeferred(ctx, d, c, p.known, p, &e))
 	}
 	return r.executeVerified(p, c, m)
 }

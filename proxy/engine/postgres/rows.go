@@ -55,7 +55,7 @@ func (r *relay) show(c *command, row []byte) error {
 	}
 	if size := len(row) - headSize; c.wants(size) {
 		if err := c.keep(row[headSize:]); err != nil {
-			return r.withheld(err)
+			return r.targetError("a malformed message")
 		}
 	} else {
 		c.count(size)

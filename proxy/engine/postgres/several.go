@@ -26,7 +26,7 @@ func (r *relay) querySeveral(ctx context.Context, k *known, c *command, again bo
 		}
 		switch {
 		case err == nil:
-		case i == 0 && again && isChanged(err):
+		case i == 0 && again && !r.approved() && isChanged(err):
 			return r.again(ctx, c)
 		case errors.Is(err, errEnded):
 			return errors.Join(err, r.brokenOff(c))
@@ -65,11 +65,18 @@ func (r *relay) queryPart(ctx context.Context, k *known, text []byte, c *command
 	if q.raw != nil {
 		r.queue.push(await{kind: awaitNothing, raw: q.raw})
 	}
-	r.queue.push(await{kind: awaitExecute, command: c, more: more})
+	d := r.deferralOf(k.facts)
+	if d == nil {
+		r.queue.push(await{kind: awaitExecute, command: c, more: more})
+	}
 	err := r.turn()
 	r.mu.Unlock()
 	if err != nil {
 		return err
+	}
+	if d != nil {
+		d.followed = more
+		return r.executeDeferred(ctx, d, c, k, nil, &executeMessage{})
 	}
 	r.mayCopy = c.copies
 	r.pipeline++

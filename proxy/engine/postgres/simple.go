@@ -118,7 +118,7 @@ func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c
 	switch {
 	case err != nil:
 	case d != nil:
-		err = r.executeDeferred(ctx, d, c, k, nil, &executeMessage{})
+		err = r.shown(c, r.executeDeferred(ctx, d, c, k, nil, &executeMessage{}))
 	default:
 		r.push(await{kind: awaitExecute, command: c})
 		err = r.forward(c.permit, appendExecute(nil, ""))

@@ -300,7 +300,7 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 // ReadyForQuery.
 func (r *relay) complete(h *await, m []byte) error {
 	r.up.finished.Add(1)
-	c, execute := h.command, h.kind == awaitExecute
+	c, execute, last := h.command, h.kind == awaitExecute, !h.more
 	if execute {
 		r.queue.pop()
 	}
@@ -312,11 +312,12 @@ func (r *relay) complete(h *await, m []byte) error {
 		c.deferral.end = bytes.Clone(m)
 		return nil
 	}
-	return r.completed(c, execute, m)
+	return r.completed(c, execute, last, m)
 }
 
-// completed passes the end of a statement on. mu is held.
-func (r *relay) completed(c *command, execute bool, m []byte) error {
+// completed passes the end of a statement on, which is the last one of its command or not.
+// mu is held.
+func (r *relay) completed(c *command, execute, last bool, m []byte) error {
 	tag := ""
 	if m[0] == msgCommandComplete {
 		if c.shown > 0 {
@@ -337,7 +338,7 @@ func (r *relay) completed(c *command, execute bool, m []byte) error {
 	if execute {
 		r.current = nil
 		part := c.part
-		if !h.more {
+		if last {
 			part = c.final
 		}
 		if part := part(); part != nil {

@@ -54,9 +54,9 @@ func (w *watching) Record(e *recording.Event) error {
 // Close implements recording.Recorder.
 func (w *watching) Close(string) error { return nil }
 
-// changes are what owners do to definitions, again and again, each in a database of its own
+// redefinitions are what owners do to definitions, again and again, each in a database of its own
 // connection. Masked are the columns *.*.token and whole tables named hidden.
-var changes = map[string][]string{
+var redefinitions = map[string][]string{
 	"a view": {
 		"create or replace view looks as select id, open as c from person",
 		"create or replace view looks as select id, token as c from person",
@@ -263,7 +263,7 @@ func TestG3WhileDefinitionsChange(t *testing.T) {
 	var wg gosync.WaitGroup
 	var rows, asked, changed atomic.Int64
 	var errors gosync.Map
-	for name, statements := range changes {
+	for name, statements := range redefinitions {
 		wg.Go(func() {
 			owner, err := pgconn.Connect(context.Background(), server.URI("postgres", "postgres", server.Password))
 			if err != nil {
