@@ -62,12 +62,14 @@ func (r *relay) deferralOf(f *sql.Facts) *deferral {
 	return d
 }
 
-// Relations that the backend has locked, in its database; temporary ones are its own.
+// Relations that the backend has locked, in its database; temporary ones are its own. Of one
+// that was made after the transaction's snapshot nothing more is known.
 const (
-	lockedRelations = `pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation` +
+	lockedRelations = `pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation` +
 		` WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d` +
-		` WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[])` +
-		` AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.granted AND l.pid OPERATOR(pg_catalog.=) `
+		` WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND l.relation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid` +
+		` AND (c.oid IS NULL OR c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[]) AND c.relpersistence OPERATOR(pg_catalog.<>) 't')` +
+		` AND l.granted AND l.pid OPERATOR(pg_catalog.=) `
 	// reachQuery asks for the relations of a list and all their children, for those of the list in
 	// schemas that may be used, and for what is locked.
 	reachQuery = `WITH RECURSIVE kin(oid) AS (SELECT r.o FROM pg_catalog.unnest($1::pg_catalog.oid[]) r(o)` +

@@ -106,6 +106,7 @@ func TestG3DeferredCommandsShowNoChildOfLater(t *testing.T) {
 		"COPY":                     {"copy (" + reads + ") to stdout"},
 		"several":                  {"select 1; copy (" + reads + ") to stdout; select 2"},
 		"several, not the first":   {"begin", "insert into letters values ('x'); create temp table mine as " + reads, "commit", "select note from mine"},
+		"with an old snapshot":     {"begin isolation level repeatable read", "declare c cursor for " + reads, "fetch all from c", "commit"},
 		"COPY in a transaction":    {"begin", "copy (" + reads + ") to stdout", "commit"},
 	} {
 		t.Run(name, func(t *testing.T) {
