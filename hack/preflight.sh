@@ -66,7 +66,7 @@ install() {
   if [ ! -e $clusters ]; then mkdir -p /etc/postgresql-common; echo 'create_main_cluster = false' > $clusters; fi
   export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
   log=$(mktemp)
-  (apt-get update -q && apt-get install -qy --no-install-recommends "$@") </dev/null >"$log" 2>&1
+  (apt-get -o Acquire::Retries=3 update -q && apt-get -o Acquire::Retries=3 install -qy --no-install-recommends "$@") </dev/null >"$log" 2>&1
   rc=$?
   [ $rc = 0 ] || tail -n 20 "$log"
   rm -f "$log"
@@ -88,17 +88,17 @@ fi
 regress=$CARDEA_CACHE/postgresql-$POSTGRESQL_SOURCE_VERSION
 if [ ! -e "$regress/parallel_schedule" ]; then
   archive=postgresql-15_$POSTGRESQL_SOURCE_VERSION.orig.tar.bz2 got=
-  mirrors=$(has apt-get && apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E '/debian(-security)?/$' | sort -u)
+  mirrors=$(has apt-get && apt-get --print-uris update 2>/dev/null | sed -n "s#^'\(.*/\)dists/.*#\1#p" | grep debian | sort -u)
   mkdir -p "$regress"
-  for mirror in $mirrors http://deb.debian.org/debian/ http://deb.debian.org/debian-security/; do
+  for mirror in $mirrors; do
     for pool in pool/main pool/updates/main; do
-      [ -z "$got" ] && curl -sSf -o "$regress/$archive" "$mirror$pool/p/postgresql-15/$archive" 2>/dev/null &&
+      [ -z "$got" ] && curl -sSf --retry 3 -o "$regress/$archive" "$mirror$pool/p/postgresql-15/$archive" 2>/dev/null &&
         echo "$POSTGRESQL_SOURCE_SHA256  $regress/$archive" | sha256sum -c --quiet - >/dev/null 2>&1 && got=yes
     done
   done
   if [ -n "$got" ] && tar -xjf "$regress/$archive" -C "$regress" --strip-components=4 --wildcards '*/src/test/regress/sql' '*/src/test/regress/data' \
     '*/src/test/regress/parallel_schedule'; then :; else
-    problems+=("no Debian mirror has the source of PostgreSQL $POSTGRESQL_SOURCE_VERSION as it is known here (hack/env.sh)")
+    problems+=("no mirror of apt's configuration has the source of PostgreSQL $POSTGRESQL_SOURCE_VERSION as it is known here (hack/env.sh)")
   fi
   rm -f "$regress/$archive"
 fi

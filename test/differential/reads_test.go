@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cardea-dev/cardea/proxy/sql"
 	"github.com/cardea-dev/cardea/proxy/sql/postgres"
@@ -133,7 +134,7 @@ func (d *reads) differs(text, before, after string) {
 func TestNoWriteIsTakenForARead(t *testing.T) {
 	s := start(t)
 	folder := source(t, s)
-	p := parser.New(parser.Options{})
+	p := parser.New(parser.Options{Timeout: time.Minute, Wait: time.Minute})
 	t.Cleanup(p.Close)
 	d := &reads{t: t, analyzer: postgres.NewAnalyzer(p, 1000)}
 	r := newRelay(t, s.Port, s.CAFile, "postgres", s.Password, d.query)

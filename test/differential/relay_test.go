@@ -80,7 +80,7 @@ func (r *relay) serve(c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	raw, err := net.DialTimeout("tcp", r.target, 10*time.Second)
+	raw, err := net.DialTimeout("tcp", r.target, time.Minute)
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func sample(t *testing.T, folder string, match *regexp.Regexp) []string {
 // start starts a server with an empty database as the regression suite wants it.
 func start(t *testing.T) *pgtest.Server {
 	t.Helper()
-	s := pgtest.Start(t, "log_statement = none", "jit = off", "max_prepared_transactions = 2", "statement_timeout = 30s",
+	s := pgtest.Start(t, "log_statement = none", "jit = off", "max_prepared_transactions = 2", "statement_timeout = 120s",
 		"lc_messages = 'C'", "max_parallel_workers_per_gather = 0")
 	s.Exec(t, "postgres", "create database "+database+" template template0")
 	s.Exec(t, "postgres", "alter database "+database+" set bytea_output to 'hex'; alter database "+database+" set timezone_abbreviations to 'Default'")
@@ -134,7 +134,7 @@ func start(t *testing.T) *pgtest.Server {
 // run runs a file of the regression tests in psql through a relay.
 func run(t *testing.T, folder, name string, r *relay) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	file := filepath.Join(folder, "sql", name+".sql")
 	if _, err := os.Stat(file); err != nil {

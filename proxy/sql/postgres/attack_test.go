@@ -240,7 +240,7 @@ func lines(t testing.TB, name string) []string {
 
 func newAnalyzer(t testing.TB) *postgres.Analyzer {
 	t.Helper()
-	p := parser.New(parser.Options{Timeout: 10 * time.Second})
+	p := parser.New(parser.Options{Timeout: time.Minute, Wait: time.Minute})
 	t.Cleanup(p.Close)
 	return postgres.NewAnalyzer(p, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,7 +46,7 @@ func TestEveryFunctionOfTheServer(t *testing.T) {
 	t.Cleanup(func() { c.Close(context.Background()) })
 	createExtensions(t, c)
 	functions := functionsOf(t, c)
-	p := parser.New(parser.Options{})
+	p := parser.New(parser.Options{Timeout: time.Minute, Wait: time.Minute})
 	t.Cleanup(p.Close)
 	a := postgres.NewAnalyzer(p, 0)
 

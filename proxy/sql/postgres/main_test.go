@@ -3,6 +3,7 @@ package postgres
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/cardea-dev/cardea/proxy/sql/postgres/parser"
 )
@@ -14,7 +15,7 @@ func TestMain(m *testing.M) {
 
 func newAnalyzer(t testing.TB) *Analyzer {
 	t.Helper()
-	p := parser.New(parser.Options{})
+	p := parser.New(parser.Options{Timeout: time.Minute, Wait: time.Minute})
 	t.Cleanup(p.Close)
 	return NewAnalyzer(p, 1000)
 }

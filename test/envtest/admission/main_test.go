@@ -101,7 +101,7 @@ func enforced(ctx context.Context) error {
 		},
 	}
 	for want, probe := range probes {
-		if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) {
 			err := probe()
 			return err != nil && strings.Contains(err.Error(), want), nil
 		}); err != nil {
@@ -136,7 +136,7 @@ func statusEnforced(ctx context.Context) error {
 			return err
 		}
 		var last error
-		if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) {
 			last = patchStatus(ctx, eve, o, condition("Ready", "True", "Probe"), client.DryRunAll)
 			return last != nil && strings.Contains(last.Error(), want), nil
 		}); err != nil {

@@ -33,7 +33,7 @@ import (
 
 const (
 	gate     = "shop-gate"
-	patience = time.Minute
+	patience = 3 * time.Minute
 )
 
 var (

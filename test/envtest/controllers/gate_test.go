@@ -141,7 +141,6 @@ var _ = Describe("A gate namespace", func() {
 		session.Status.Recording.State = v1alpha1.RecordingComplete
 		Expect(k8s.Status().Update(ctx, session)).To(Succeed())
 		Eventually(func(g Gomega) { g.Expect(p.deployment(g).Annotations).To(HaveKey("access.cardea.dev/idle-since")) }).Should(Succeed())
-		Expect(replicas(NewWithT(GinkgoT()))).To(BeEquivalentTo(1))
 		Eventually(func(g Gomega) { g.Expect(replicas(g)).To(BeZero()) }).Should(Succeed())
 
 		Expect(k8s.Create(ctx, wrappers.MakeGrant(p.gate, "next").Obj())).To(Succeed())

@@ -62,7 +62,7 @@ func TestControllers(t *testing.T) {
 		t.Skip("KUBEBUILDER_ASSETS names no folder with kube-apiserver and etcd")
 	}
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(time.Minute)
+	SetDefaultEventuallyTimeout(3 * time.Minute)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	RunSpecs(t, "Controllers")
 }

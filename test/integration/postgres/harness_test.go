@@ -152,7 +152,7 @@ func (g *gate) uri(c credential, database, extra string) string {
 	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=verify-full&sslrootcert=%s%s", c.grant, c.password, g.port, database, g.caFile, extra)
 }
 
-var parsers = gosync.OnceValue(func() *parser.Parser { return parser.New(parser.Options{}) })
+var parsers = gosync.OnceValue(func() *parser.Parser { return parser.New(parser.Options{Timeout: time.Minute, Wait: time.Minute}) })
 
 // option changes a gate before it starts.
 type option func(*gate, *engpg.Config)

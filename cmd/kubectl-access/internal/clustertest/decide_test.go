@@ -125,7 +125,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestWatchRequests(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r, w := io.Pipe()
 	cmd := access.New(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: w, ErrOut: io.Discard})
@@ -168,7 +168,7 @@ func TestWatchRequests(t *testing.T) {
 }
 
 func TestRevoke(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := as(t, alice).Create(ctx, newGrant()); err != nil {
 		t.Fatal(err)

@@ -104,7 +104,7 @@ func enforced(ctx context.Context, c client.Client) error {
 }
 
 func poll(ctx context.Context, done func() bool) error {
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
 }
 
 // writeKubeconfig writes what a person has: a server, a certificate and a namespace.

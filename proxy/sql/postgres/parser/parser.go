@@ -28,7 +28,7 @@ var (
 // Options configure a Parser. Zero values mean the defaults named at each field.
 type Options struct {
 	Workers int           // most worker processes; as many as Go uses processors
-	Timeout time.Duration // for one text; 1 s
+	Timeout time.Duration // for one text; 5 s
 	Wait    time.Duration // for a free worker; 5 s
 }
 
@@ -49,7 +49,7 @@ func New(o Options) *Parser {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = time.Second
+		o.Timeout = 5 * time.Second
 	}
 	if o.Wait <= 0 {
 		o.Wait = 5 * time.Second
@@ -144,7 +144,7 @@ type worker struct {
 
 // startTimeout bounds the start of a worker: it is the program itself, whose
 // initialisation takes its time on a busy machine.
-const startTimeout = 10 * time.Second
+const startTimeout = 30 * time.Second
 
 // start starts a worker and waits until it is confined.
 func (p *Parser) start() (*worker, error) {

@@ -82,7 +82,7 @@ func serve(ctx context.Context, stopped chan<- error) error {
 	}
 	go func() { stopped <- mgr.Start(ctx) }()
 	started := mgr.GetWebhookServer().StartedChecker()
-	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) {
 		return started(nil) == nil, nil
 	})
 }
@@ -101,7 +101,7 @@ func prepare(ctx context.Context) error {
 	if _, err := cluster.Kubectl(apiserver.User{}, "", "apply", "--server-side", "-k", apiserver.Root("config", "admission")); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 5*time.Minute, true, func(context.Context) (bool, error) {
 		c, err := cluster.As(eve)
 		if err != nil {
 			return false, err
