@@ -18,13 +18,13 @@ func TestRowFunctionsHaveTheServersColumns(t *testing.T) {
 		prorettype in (select oid from pg_type where typname like 'any%') from pg_proc where pronamespace = 'pg_catalog'::regnamespace`)
 	seen := map[string]bool{}
 	for _, row := range rows {
-		name, columns, any := row[0], strings.Fields(row[1]), row[2] == "t" || row[2] == "true"
+		name, columns, polymorphic := row[0], strings.Fields(row[1]), row[2] == "t" || row[2] == "true"
 		want, known := rowFunctions[name]
 		if !known || name == "unnest" {
 			continue // the type of its argument is looked at
 		}
 		seen[name] = true
-		if any && name != "generate_series" {
+		if polymorphic && name != "generate_series" {
 			t.Errorf("%s may return anything", name)
 		}
 		if len(columns) == 0 {

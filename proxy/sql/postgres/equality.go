@@ -85,6 +85,7 @@ func compared(e *pgquery.A_Expr) (*pgquery.ColumnRef, []*pgquery.Node) {
 		return ref, []*pgquery.Node{e.Rexpr}
 	case pgquery.A_Expr_Kind_AEXPR_IN:
 		return ref, e.Rexpr.GetList().GetItems()
+	default: // the others say more than whether it is equal
 	}
 	return nil, nil
 }

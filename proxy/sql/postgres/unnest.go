@@ -59,28 +59,32 @@ func (t *tracer) oneColumn(n *pgquery.Node, s *scope, depth int) bool {
 			return !t.scalar(n, s, depth+1) && (n.GetAArrayExpr() == nil || !t.oneColumn(n, s, depth+1))
 		})
 	case *pgquery.SubLink:
-		out := t.selects[e]
-		switch {
-		case len(out) != 1:
-			return false
-		case e.SubLinkType == pgquery.SubLinkType_ARRAY_SUBLINK:
-			return scalarTypes[typeOID(out[0])]
-		}
-		return e.SubLinkType == pgquery.SubLinkType_EXPR_SUBLINK && builtinArrays[typeOID(out[0])]
+		return t.selectsOneColumn(e)
 	case *pgquery.CoalesceExpr:
 		return len(e.Args) > 0 && t.oneColumn(e.Args[0], s, depth+1)
 	case *pgquery.FuncCall:
-		name := last(e.Funcname)
-		at, same := sameArrays[name]
-		switch {
-		case scalarArrays[name]:
-			return true
-		case same:
-			return at < len(e.Args) && t.oneColumn(e.Args[at], s, depth+1)
-		}
-		return name == "array_agg" && len(e.Args) == 1 && t.scalar(e.Args[0], s, depth+1)
+		return t.returnsOneColumn(e, s, depth)
 	}
 	return false
+}
+
+// selectsOneColumn is oneColumn of a sub-select.
+func (t *tracer) selectsOneColumn(e *pgquery.SubLink) bool {
+	out := t.selects[e]
+	if len(out) != 1 {
+		return false
+	}
+	return e.SubLinkType == pgquery.SubLinkType_ARRAY_SUBLINK && scalarTypes[typeOID(out[0])] ||
+		e.SubLinkType == pgquery.SubLinkType_EXPR_SUBLINK && builtinArrays[typeOID(out[0])]
+}
+
+// returnsOneColumn is oneColumn of a call.
+func (t *tracer) returnsOneColumn(e *pgquery.FuncCall, s *scope, depth int) bool {
+	name := last(e.Funcname)
+	if at, same := sameArrays[name]; same {
+		return at < len(e.Args) && t.oneColumn(e.Args[at], s, depth+1)
+	}
+	return scalarArrays[name] || name == "array_agg" && len(e.Args) == 1 && t.scalar(e.Args[0], s, depth+1)
 }
 
 // scalar reports whether a value is of a built-in type that is one column, and no array.
