@@ -81,6 +81,9 @@ func (t *tracer) selectsOneColumn(e *pgquery.SubLink) bool {
 // returnsOneColumn is oneColumn of a call.
 func (t *tracer) returnsOneColumn(e *pgquery.FuncCall, s *scope, depth int) bool {
 	name := last(e.Funcname)
+	if len(t.names.candidates(names(e.Funcname))) > 0 {
+		return false // it may be a user's, which has but the name
+	}
 	if at, same := sameArrays[name]; same {
 		return at < len(e.Args) && t.oneColumn(e.Args[at], s, depth+1)
 	}
@@ -101,7 +104,7 @@ func (t *tracer) scalar(n *pgquery.Node, s *scope, depth int) bool {
 	case *pgquery.ColumnRef:
 		return scalarTypes[typeOID(t.reference(e, s))]
 	case *pgquery.FuncCall:
-		return scalars[last(e.Funcname)]
+		return scalars[last(e.Funcname)] && len(t.names.candidates(names(e.Funcname))) == 0
 	case *pgquery.A_Expr:
 		// No operator of the server's own returns a row; some return what they are given.
 		return e.Kind == pgquery.A_Expr_Kind_AEXPR_OP && t.scalar(e.Rexpr, s, depth+1) && (e.Lexpr == nil || t.scalar(e.Lexpr, s, depth+1))
