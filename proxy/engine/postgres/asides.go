@@ -70,3 +70,16 @@ func decodeAside(m []byte) (*recording.Message, bool) {
 	said.Severity, said.SQLState, said.Text = shorten(errorField(m[headSize:], 'V')), errorField(m[headSize:], 'C'), shorten(errorField(m[headSize:], 'M'))
 	return said, true
 }
+
+// withoutPayload is a NotificationResponse with an empty payload: on a target with masks
+// whoever notified may have put a masked value into it.
+func withoutPayload(m []byte) ([]byte, bool) {
+	b := body{b: m[headSize:]}
+	pid, channel := b.take(4), b.string()
+	b.string()
+	if b.end() != nil {
+		return nil, false
+	}
+	out := append(beginMessage(nil, msgNotification), pid...)
+	return endMessage(append(append(append(out, channel...), 0), 0), 0), true
+}

@@ -152,7 +152,13 @@ func (r *relay) aside(kind byte, m []byte) error {
 		return r.out.write(m)
 	}
 	if r.strict {
-		return nil
+		if kind != msgNotification {
+			return nil
+		}
+		var ok bool
+		if m, ok = withoutPayload(m); !ok {
+			return r.targetError("a malformed message")
+		}
 	}
 	m, err := r.maskedWords(m)
 	if err != nil {

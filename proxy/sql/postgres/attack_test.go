@@ -53,6 +53,7 @@ func (masks) Mask(schema, _, column string) sql.MaskRef {
 // by the outputs of the analysis.
 type backend struct {
 	c        *pgconn.PgConn
+	uri      string
 	catalog  *postgres.Catalog
 	analyzer *postgres.Analyzer
 	failed   error // of the last statement that was sent
@@ -121,6 +122,16 @@ func (b *backend) Ask(ctx context.Context, questions ...postgres.Question) ([][]
 	return all, nil
 }
 
+// Witness implements postgres.Witness.
+func (b *backend) Witness(ctx context.Context, questions ...postgres.Question) ([][][]*string, error) {
+	c, err := pgconn.Connect(ctx, b.uri)
+	if err != nil {
+		return nil, fmt.Errorf("call a witness: %w", err)
+	}
+	defer c.Close(ctx)
+	return (&backend{c: c}).Ask(ctx, questions...)
+}
+
 // prepare returns the name of a prepared question; empty if none is prepared.
 func (b *backend) prepare(ctx context.Context, text string) (string, error) {
 	if b.prepared == nil || b.prepared[text] != "" {
@@ -141,7 +152,7 @@ func connect(t testing.TB, s *pgtest.Server, a *postgres.Analyzer, user, passwor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close(context.Background()) })
-	b := &backend{c: c.PgConn(), analyzer: a, columns: masks{}}
+	b := &backend{c: c.PgConn(), uri: s.URI(user, database, password), analyzer: a, columns: masks{}}
 	b.catalog = postgres.NewCatalog(b)
 	return b
 }

@@ -62,7 +62,7 @@ func redefines(f *sql.Facts) bool {
 		case sql.GroupRead, sql.GroupWrite, sql.GroupSession, sql.GroupTransaction:
 			return strings.HasPrefix(string(n.Kind), "Create")
 		default:
-			return true
+			return n.Kind != "Comment" && n.Kind != "Analyze"
 		}
 	})
 }

@@ -185,7 +185,22 @@ func standsAlone(m any) bool {
 		}
 	case *pgquery.VariableSetStmt:
 		return plainSetting(m)
-	case *pgquery.DeallocateStmt, *pgquery.ClosePortalStmt, *pgquery.UnlistenStmt:
+	case *pgquery.DiscardStmt:
+		// It cannot stand in a transaction, and so not behind the gate's questions. What else
+		// it discards is asked for anew, too.
+		return m.Target == pgquery.DiscardMode_DISCARD_ALL
+	case *pgquery.DeallocateStmt, *pgquery.ClosePortalStmt, *pgquery.ListenStmt, *pgquery.UnlistenStmt, *pgquery.NotifyStmt:
+		return true
+	}
+	return maintains(m)
+}
+
+// maintains reports whether a statement returns no rows and shows nothing of any. Rules
+// decide on it by its kind and the names in it. CLUSTER is none of them: it would sort a
+// table by a masked column, and its rows come in that order then.
+func maintains(m any) bool {
+	switch m.(type) {
+	case *pgquery.VacuumStmt, *pgquery.ReindexStmt, *pgquery.RefreshMatViewStmt, *pgquery.CommentStmt:
 		return true
 	}
 	return false
@@ -264,9 +279,8 @@ func (t *tracer) silent(m any, s *scope) {
 	case *pgquery.DropStmt:
 		t.drop(m)
 	case *pgquery.DiscardStmt:
-		if m.Target == pgquery.DiscardMode_DISCARD_ALL {
-			t.deny("DISCARD ALL is used; on this target use RESET ALL and DEALLOCATE ALL")
-		}
+	case *pgquery.GrantStmt, *pgquery.GrantRoleStmt, *pgquery.AlterDefaultPrivilegesStmt:
+		t.deny("rights are given or taken; on a target with masks that could let others see what is masked here, so it is for an administrator")
 	case *pgquery.VariableSetStmt:
 		t.deny("the setting " + quoteIdent(m.Name) + " cannot be changed on a target with masks")
 	default:

@@ -248,6 +248,9 @@ func (t *tracer) deletable(r *relation) {
 	}
 }
 
+// copied says what to do instead.
+const copied = "COPY, whose lines are not masked; list the columns that are not masked, or use SELECT"
+
 // copy checks COPY: rows stream past the engine's columns, so no masked one may be among
 // them.
 func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
@@ -256,7 +259,7 @@ func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
 		return
 	}
 	if m.Query != nil {
-		t.unmasked(t.statement(unwrap(m.Query), s.inner()), "COPY")
+		t.unmasked(t.statement(unwrap(m.Query), s.inner()), copied)
 		return
 	}
 	if m.Relation == nil {
@@ -279,7 +282,7 @@ func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
 			columns = append(columns, columnsNamed(r.columns, name)...)
 		}
 	}
-	t.unmasked(columns, "COPY")
+	t.unmasked(columns, copied)
 	for _, c := range columns {
 		if m.IsFrom && r.telling[c.name] {
 			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.name}, "cannot be written: whether it succeeds would tell of masked values")
