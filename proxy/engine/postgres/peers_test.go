@@ -39,12 +39,12 @@ func TestReplicasAreLookedForOnce(t *testing.T) {
 		ask(2*time.Second, 0)
 		ask(time.Second, 0)
 		ask(time.Minute, 1)
-		time.Sleep(time.Second) // on the clock of the bubble
+		time.Sleep(time.Second) //nolint:forbidigo // on the clock of the bubble: nobody waits
 		synctest.Wait()
 		if n := looks.Load(); n != 1 {
 			t.Errorf("they are looked for %d times at once", n)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // on the clock of the bubble
 		synctest.Wait()
 		if n := looks.Load(); n != 2 {
 			t.Errorf("when the first gives up, the next looks: %d", n)
