@@ -51,6 +51,8 @@ if has node && has npm; then
     problems+=("npm cannot install pg, which tests use")
 else
   has /usr/share/nodejs/pg/package.json || missing+=(node-pg)
+  # It brings the servers of hack/postgres.sh.
+  has npm || missing+=(npm)
 fi
 # The container images want a shell that needs no libraries.
 if has busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
@@ -102,6 +104,8 @@ if [ ! -e "$regress/parallel_schedule" ]; then
   fi
   rm -f "$regress/$archive"
 fi
+
+hack/postgres.sh || problems+=("servers of the PostgreSQL releases that tests run against are missing: see above, then hack/postgres.sh")
 
 want=$(awk '$1 == "go" {print $2}' go.mod)
 got=$(go env GOVERSION 2>/dev/null | sed 's/^go//')

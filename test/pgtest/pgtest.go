@@ -63,9 +63,14 @@ func version(path string) int {
 	return v
 }
 
-// Start starts a server and stops it when the test ends. Each setting is a line of
-// postgresql.conf.
+// Start starts a server and stops it when the test ends: the newest installed release, or
+// the major that the environment names. Each setting is a line of postgresql.conf.
 func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	return start(t, chosen(t), settings)
+}
+
+func start(t testing.TB, major int, settings []string) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cardea-pg-")
 	if err != nil {
@@ -76,9 +81,10 @@ func Start(t testing.TB, settings ...string) *Server {
 		CAFile: filepath.Join(dir, "ca.crt"), LogFile: filepath.Join(dir, "log")}
 	writeCertificates(t, dir)
 	write(t, filepath.Join(dir, "pw"), s.Password, 0o600)
+	bin := programs(t, major, dir)
 	who := unprivileged(t, dir)
 	data := filepath.Join(dir, "data")
-	cluster(t, who, Bin(t, "initdb"), data, filepath.Join(dir, "pw"))
+	cluster(t, who, filepath.Join(bin, "initdb"), data, filepath.Join(dir, "pw"))
 	conf := append([]string{
 		"listen_addresses = '127.0.0.1'", fmt.Sprintf("port = %d", s.Port), "unix_socket_directories = '" + dir + "'",
 		"ssl = on", "ssl_cert_file = '" + dir + "/tls.crt'", "ssl_key_file = '" + dir + "/tls.key'",
@@ -92,7 +98,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	fmt.Fprintln(f, "include 'conf.extra'")
 	f.Close()
 
-	cmd := exec.Command(Bin(t, "postgres"), "-D", data)
+	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who, Pdeathsig: syscall.SIGINT}
 	cmd.Dir = dir
 	logFile, err := os.OpenFile(s.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
