@@ -21,7 +21,12 @@ import (
 // roleDatabase is a server whose administrator for the gate is no superuser.
 func roleDatabase(t *testing.T) *pgtest.Server {
 	t.Helper()
-	s := pgtest.Start(t, "log_connections = on")
+	return withRoles(t, pgtest.Start(t, "log_connections = on"))
+}
+
+// withRoles makes the roles, and what they have rights to.
+func withRoles(t *testing.T, s *pgtest.Server) *pgtest.Server {
+	t.Helper()
 	s.Exec(t, "postgres", `create role keeper login createrole password '`+upstreamPassword+`';
 		create role readers; create role writers; create role strangers`)
 	managed(t, s, "readers, writers")
@@ -123,6 +128,36 @@ func TestEphemeralRoleHasTheRightsOfItsRolesAlone(t *testing.T) {
 	}
 	psql.send(`\q`)
 	g.noRoles("after the session")
+}
+
+// What CREATEROLE allows differs between releases: since version 16 the rights to the roles
+// alone that were given. What a session made is handed over and its role dropped in each.
+func TestEphemeralRoleOnMajors(t *testing.T) {
+	for _, major := range []int{14, 16, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			db := withRoles(t, pgtest.StartMajor(t, major, "log_connections = on"))
+			before := memberships(t, db)
+			g := newRoleGate(t, db, "readers")
+			g.start()
+			psql := g.open(g.uri())
+			name := g.opened(psql)
+			psql.send("create table work.made as select 7 as seven; select 'made ' || count(*) from work.made;")
+			psql.expect("made 1")
+			psql.send("delete from orders;")
+			psql.expect("permission denied for table orders")
+			if owner := db.Query(t, "orders", "select tableowner from pg_tables where tablename = 'made'")[0][0]; owner != name {
+				t.Errorf("the table belongs to %s", owner)
+			}
+			psql.send(`\q`)
+			g.noRoles("after the session")
+			if owner := db.Query(t, "orders", "select tableowner from pg_tables where tablename = 'made'")[0][0]; owner != "readers" {
+				t.Errorf("the table belongs to %s, want readers", owner)
+			}
+			if diff := cmp.Diff(before, memberships(t, db)); diff != "" {
+				t.Errorf("memberships of the administrator: -want +got\n%s", diff)
+			}
+		})
+	}
 }
 
 // The role goes with its session, however that ends.

@@ -167,7 +167,7 @@ func (e *sessionEnd) Error() string { return e.refusal.Error() }
 
 func untested() *policy.Refusal {
 	return &policy.Refusal{Code: policy.CodeTargetShut, Message: "the target's PostgreSQL version is not one that masking was tested with",
-		Hint: "ask an administrator; version 15 is"}
+		Hint: "ask an administrator; versions " + pgsql.SupportedMajors() + " are"}
 }
 
 // refused records a command that the engine refuses before a rule is asked. Errors that

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
 // passed are the settings of a start-up message that go to the target, in lower case. The
@@ -86,7 +87,7 @@ func (u *upstream) usable(s *session.Session) error {
 func (u *upstream) tested() bool {
 	digits, _, _ := strings.Cut(u.report("server_version"), ".")
 	major, err := strconv.Atoi(digits)
-	return err == nil && major == testedMajor
+	return err == nil && pgsql.SupportedMajor(major)
 }
 
 // name makes up a name that no client guesses.

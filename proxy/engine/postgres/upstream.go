@@ -26,9 +26,6 @@ const (
 	maxSmall = 64 << 10
 	// maxSignInMessages bounds what a target may say before it is ready.
 	maxSignInMessages = 200
-	// testedMajor is the server version that masking was tried with. The analysis refuses every
-	// statement on another.
-	testedMajor = 15
 )
 
 // upstream is the connection to the target.

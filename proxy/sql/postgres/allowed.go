@@ -50,7 +50,9 @@ var visibleReads = words(`
 	to_tsvector transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot version websearch_to_tsquery
 	aclexplode row_to_json json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset numeric money ts_token_type
 	random clock_timestamp timeofday gen_random_uuid nextval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
-	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors`)
+	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors
+	date_add date_subtract json_agg_strict json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict jsonb_agg_strict
+	random_normal array_sample array_shuffle uuidv4 uuidv7 to_regtypemod pg_basetype pg_get_acl has_largeobject_privilege`)
 
 // expandArray is the one function of information_schema that clients call: JDBC asks for
 // primary keys with it. It makes a row with the fields n and x of each element.
@@ -63,8 +65,10 @@ var expandedFields = words("n x")
 var hiddenPure = words("ts_rewrite xpath_table")
 
 // usable reports whether a function may be called on a target with masks.
-func usable(name string) bool {
-	return (pureFunctions[name] || visibleReads[name]) && !hiddenPure[name] && dangers(name) == ""
+func (t *tracer) usable(name string) bool { return usable(name, t.names.major()) }
+
+func usable(name string, major int) bool {
+	return (pureFunctions[name] || visibleReads[name]) && !absentFunctions[major][name] && !hiddenPure[name] && dangers(name) == ""
 }
 
 // plainTypes are the built-in types that a statement may cast to.
@@ -92,11 +96,25 @@ var rowFunctions = map[string][]string{
 	"json_array_elements": {"value"}, "jsonb_array_elements": {"value"}, "json_array_elements_text": {"value"}, "jsonb_array_elements_text": {"value"},
 	"json_each": {"key", "value"}, "jsonb_each": {"key", "value"}, "json_each_text": {"key", "value"}, "jsonb_each_text": {"key", "value"},
 	"json_object_keys": {""}, "jsonb_object_keys": {""}, "jsonb_path_query": {""}, "current_schemas": {""}, "current_setting": {""}, "now": {""},
-	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"}, "pg_get_publication_tables": {"relid", "attrs", "qual"},
+	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"},
 	"aclexplode":        {"grantor", "grantee", "privilege_type", "is_grantable"},
 	"ts_token_type":     {"tokid", "alias", "description"},
 	"pg_get_keywords":   {"word", "catcode", "barelabel", "catdesc", "baredesc"},
 	"pg_partition_tree": {"relid", "parentrelid", "isleaf", "level"}, "pg_partition_ancestors": {"relid"},
+}
+
+// rowColumns returns the columns of a function in FROM as rowFunctions does.
+func rowColumns(name string, major int) []string {
+	switch {
+	case name != "pg_get_publication_tables":
+		return rowFunctions[name]
+	case major == 14:
+		return []string{"relid"}
+	case major == 15:
+		return []string{"relid", "attrs", "qual"}
+	default:
+		return []string{"pubid", "relid", "attrs", "qual"}
+	}
 }
 
 // recordFunctions are the functions that may stand in FROM with a list of column

@@ -61,4 +61,4 @@
 package postgres
 
 //go:generate go run ./internal/gentree
-//go:generate go run ./internal/genfuncs
+//go:generate go run ./internal/genfuncs $POSTGRES_URIS

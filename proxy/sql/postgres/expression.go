@@ -52,6 +52,9 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 	default:
 		operands, ok := plainOperands(e)
 		if !ok {
+			operands, ok = t.constructed(e, s, construct)
+		}
+		if !ok {
 			t.deny(construct + " holds an expression whose lineage is not established")
 		}
 		each(operands...)

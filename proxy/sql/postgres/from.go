@@ -51,6 +51,8 @@ func (t *tracer) item(n *pgquery.Node, level *scope) []column {
 		return t.item(m.Relation, level)
 	case *pgquery.JoinExpr:
 		return t.join(m, level)
+	case *pgquery.JsonTable:
+		return t.jsonTable(m, level)
 	}
 	t.deny("FROM holds a construct whose lineage is not established")
 	return nil
@@ -171,7 +173,7 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	switch f := unwrap(parts[0]).(type) {
 	case *pgquery.FuncCall:
 		name = last(f.Funcname)
-		known = rowFunctions[name]
+		known = rowColumns(name, t.names.major())
 		if own := t.pinnedRow(f); own != nil {
 			known = own
 		}

@@ -15,7 +15,7 @@ var volatileReads = words(`random random_normal clock_timestamp timeofday gen_ra
 	pg_blocking_pids pg_safe_snapshot_blocking_pids pg_current_wal_lsn pg_current_wal_insert_lsn pg_current_wal_flush_lsn pg_last_wal_receive_lsn
 	pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_partition_tree pg_partition_ancestors pg_sequence_last_value pg_jit_available
 	txid_status pg_xact_status pg_lock_status pg_notification_queue_usage current_query pg_collation_actual_version
-	pg_database_collation_actual_version pg_xact_commit_timestamp`)
+	pg_database_collation_actual_version pg_xact_commit_timestamp timezone`)
 
 // laterReads are functions without side effects that came after the release that
 // functions_gen.go was written from.

@@ -27,7 +27,7 @@ func (t *tracer) merge(m *pgquery.MergeStmt, outer *scope) []column {
 	}
 	level.partial = false
 	// The server lists what is merged before what it is merged into.
-	return t.targets(m.ReturningList, level, append(append([]column(nil), from...), own...))
+	return t.returning(m.ReturningList, level, src, append(append([]column(nil), from...), own...))
 }
 
 func (t *tracer) mergeAction(w *pgquery.MergeWhenClause, r *relation, level *scope) {

@@ -93,7 +93,7 @@ func constructName(m any) string {
 			return "nullif"
 		}
 	}
-	return ""
+	return constructor(m)
 }
 
 func (t *tracer) subLinkName(e *pgquery.SubLink) string {

@@ -126,7 +126,7 @@ func (t *tracer) mayCall(name []string) bool {
 		return false
 	case len(found) > 0 && (len(name) == 2 || !found[0].Builtin):
 		return true
-	case !usable(fn):
+	case !t.usable(fn):
 		t.deny("the function " + quoteIdent(fn) + " is not on the list of functions that may be called on this target")
 		return false
 	}

@@ -143,6 +143,9 @@ func (a *Analyzer) load(ctx context.Context, t *tracer, tree *pgquery.ParseResul
 		return err
 	}
 	t.checkSession()
+	if t.names.major() == 14 && !plainNumbers(tree, in.Text, 0) {
+		t.deny("a number is written in a way that version 14 of the server reads otherwise than later ones")
+	}
 	if t.violated() {
 		return nil
 	}
@@ -158,16 +161,11 @@ func (t *tracer) checkSession() {
 		t.deny("standard_conforming_strings is off")
 	case s["client_encoding"] != "UTF8" || s["server_encoding"] != "UTF8":
 		t.deny("the encoding of client or database is not UTF8")
-	case !tested(s["server_version_num"]):
+	case !SupportedMajor(t.names.major()):
 		t.deny("this release of the server has not been tested with masks")
 	case slices.ContainsFunc(t.names.casts, func(f *ownFunction) bool { return !pins(t.pinned, f) }):
 		t.deny("this database has casts by functions of users that no rule pins as they are")
 	}
-}
-
-// tested reports whether a server's release is one that the lists here were made for.
-func tested(version string) bool {
-	return len(version) == 6 && version[:2] == "15"
 }
 
 // standsAlone reports whether a statement means the same whatever is defined.

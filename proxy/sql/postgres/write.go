@@ -95,7 +95,7 @@ func (t *tracer) insert(m *pgquery.InsertStmt, outer *scope) []column {
 	level := s.inner()
 	t.add(level, src)
 	t.conflict(m.OnConflictClause, r, level)
-	return t.targets(m.ReturningList, level, src.columns)
+	return t.returning(m.ReturningList, level, src, src.columns)
 }
 
 // insertedColumns returns the names of the columns that INSERT lists, of all if it lists none.
@@ -176,6 +176,17 @@ func (t *tracer) conflict(c *pgquery.OnConflictClause, r *relation, level *scope
 	t.use(c.WhereClause, inner, "ON CONFLICT")
 }
 
+// returning establishes RETURNING. Since version 18 it names by OLD and NEW the row as it was
+// and as it is, unless a source has that name; then all of them have to agree.
+func (t *tracer) returning(list []*pgquery.Node, level *scope, src *source, all []column) []column {
+	if len(list) > 0 && t.names.major() >= 18 {
+		for _, name := range []string{"old", "new"} {
+			t.add(level, &source{name: name, table: src.table, columns: src.columns})
+		}
+	}
+	return t.targets(list, level, all)
+}
+
 // assignments checks the SET clause of an UPDATE.
 func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 	for _, n := range list {
@@ -223,7 +234,7 @@ func (t *tracer) update(m *pgquery.UpdateStmt, outer *scope) []column {
 	all = append(all, t.from(m.FromClause, level)...)
 	t.assignments(m.TargetList, r, level)
 	t.use(m.WhereClause, level, "WHERE")
-	return t.targets(m.ReturningList, level, all)
+	return t.returning(m.ReturningList, level, src, all)
 }
 
 func (t *tracer) delete(m *pgquery.DeleteStmt, outer *scope) []column {
@@ -237,7 +248,7 @@ func (t *tracer) delete(m *pgquery.DeleteStmt, outer *scope) []column {
 	all := append([]column(nil), t.add(level, src)...)
 	all = append(all, t.from(m.UsingClause, level)...)
 	t.use(m.WhereClause, level, "WHERE")
-	return t.targets(m.ReturningList, level, all)
+	return t.returning(m.ReturningList, level, src, all)
 }
 
 // deletable denies to delete rows that masked values reference: whether that succeeds, and
