@@ -95,7 +95,7 @@ func TestHostileTarget(t *testing.T) {
 			"rows for BEGIN":         join(m('1', ""), m('t', "\x00\x00"), describe, row),
 			"an error that tells":    join(m('E', "SERROR\x00VERROR\x00C22P02\x00M123-45-6789\x00D123-45-6789\x00\x00"), m('Z', "I")),
 			"a notice that tells":    join(m('N', "SNOTICE\x00VNOTICE\x00C00000\x00M123-45-6789\x00\x00"), m('C', "BEGIN\x00"), m('Z', "T")),
-			"a notification":         join(m('A', "\x00\x00\x00\x01123-45-6789\x00123-45-6789\x00"), m('C', "BEGIN\x00"), m('Z', "T")),
+			"a notification":         join(m('A', "\x00\x00\x00\x01news\x00123-45-6789\x00"), m('C', "BEGIN\x00"), m('Z', "T")),
 			"a parameter that tells": join(m('S', "x.y\x00123-45-6789\x00"), m('C', "BEGIN\x00"), m('Z', "T")),
 		} {
 			t.Run(name, func(t *testing.T) {
