@@ -54,19 +54,8 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 	if c.detectors, err = detect.New(r.Spec.Detectors); err != nil {
 		return nil, fmt.Errorf("spec.detectors: %w", err)
 	}
-	switch p := r.Spec.Predicates; p {
-	case v1alpha1.PredicatesDeny, "":
-	case v1alpha1.PredicatesEquality:
-		c.uses.Equality = true
-	default:
-		return nil, fmt.Errorf("spec.predicates: %q is not Deny or Equality", p)
-	}
-	switch e := r.Spec.Expressions; e {
-	case v1alpha1.ExpressionsDeny, "":
-	case v1alpha1.ExpressionsMaskOutput:
-		c.uses.MaskedExpressions = true
-	default:
-		return nil, fmt.Errorf("spec.expressions: %q is not Deny or MaskOutput", e)
+	if c.uses, err = usesOf(&r.Spec); err != nil {
+		return nil, err
 	}
 	if len(r.Spec.Exempt) > maxExempt {
 		return nil, fmt.Errorf("spec.exempt: must have at most %d items", maxExempt)
@@ -99,6 +88,25 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 		}
 	}
 	return c, nil
+}
+
+// usesOf returns the uses of masked columns that a rule lets through.
+func usesOf(s *v1alpha1.MaskingRuleSpec) (u sql.Uses, err error) {
+	switch s.Predicates {
+	case v1alpha1.PredicatesDeny, "":
+	case v1alpha1.PredicatesEquality:
+		u.Equality = true
+	default:
+		return u, fmt.Errorf("spec.predicates: %q is not Deny or Equality", s.Predicates)
+	}
+	switch s.Expressions {
+	case v1alpha1.ExpressionsDeny, "":
+	case v1alpha1.ExpressionsMaskOutput:
+		u.MaskedExpressions = true
+	default:
+		return u, fmt.Errorf("spec.expressions: %q is not Deny or MaskOutput", s.Expressions)
+	}
+	return u, nil
 }
 
 // lifted returns the rules that subject is exempt from.

@@ -121,7 +121,7 @@ func asks(t *testing.T, uri string, statements ...string) {
 	t.Helper()
 	eventually(t, "the proxy knows the rule", func() error {
 		if out, err := query(uri, statements...); !strings.Contains(out, "ApprovalRequest") {
-			return fmt.Errorf("it says %s (%v)", out, err)
+			return errors.Join(fmt.Errorf("it says %s", out), err)
 		}
 		return nil
 	})

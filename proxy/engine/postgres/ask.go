@@ -89,8 +89,9 @@ func (r *relay) assertion(a pgsql.Assertion) ([]byte, []awaitKind, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r.kinds = append(kinds, awaitBind, awaitExecute)
-	return r.appendQuestion(m, r.asserting, &a), r.kinds, nil
+	kinds = append(kinds, awaitBind, awaitExecute)
+	r.kinds = kinds
+	return r.appendQuestion(m, r.asserting, &a), kinds, nil
 }
 
 // prepare is the messages that prepare those questions which are not yet.

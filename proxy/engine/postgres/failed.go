@@ -83,9 +83,14 @@ func (r *relay) fall(failed *inquiry) error {
 	}
 	// Beyond a Sync that the target will read nothing is dropped.
 	r.skipping = r.queue.len() == 0
-	if failed == nil {
-		return nil
+	if failed != nil {
+		r.fallen(failed)
 	}
+	return nil
+}
+
+// fallen ends the inquiry with whose answer a pipeline failed, or begins the pipeline anew.
+func (r *relay) fallen(failed *inquiry) {
 	if failed.deferred {
 		r.interrupt()
 	}
@@ -97,5 +102,4 @@ func (r *relay) fall(failed *inquiry) error {
 	if h := r.queue.head(); h == nil || h.own != failed {
 		failed.finish(nil)
 	}
-	return nil
 }

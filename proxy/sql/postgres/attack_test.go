@@ -129,7 +129,7 @@ func (b *backend) Witness(ctx context.Context, questions ...postgres.Question) (
 	if err != nil {
 		return nil, fmt.Errorf("call a witness: %w", err)
 	}
-	defer c.Close(ctx)
+	defer func() { _ = c.Close(ctx) }()
 	return (&backend{c: c}).Ask(ctx, questions...)
 }
 

@@ -162,37 +162,55 @@ func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.
 		}
 		switch w[0] {
 		case "other":
-			var f [3]string
-			if w[4] == "" || json.Unmarshal([]byte(w[4]), &f) != nil {
-				v.refused = "it uses an operator or type that is not built in"
-				continue
-			}
-			own, err := readFunction(f[0], f[1], f[2])
-			if err != nil {
-				return nil, err
-			}
-			if !pins(pinned, own) {
-				v.refused = "it calls a function of a user that no rule pins as it is"
-			}
+			err = v.uses(w[4], pinned)
 		case "relation":
-			oid, err := parseOID(w[2])
-			var name [2]string
-			if err != nil || len(w[4]) < 4 || json.Unmarshal([]byte(w[3]), &name) != nil {
-				return nil, errCatalogAnswer
-			}
-			r := known[oid]
-			if r == nil {
-				r = &relation{oid: oid, schema: name[0], name: name[1], kind: w[4][0], temporary: w[4][1] == 't',
-					system: name[0] == "pg_catalog" || name[0] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
-				known[oid] = r
+			var r *relation
+			if r, err = v.reads(w, known); r != nil {
 				found = append(found, r)
 			}
-			if r.schema != name[0] || r.name != name[1] || r.kind != w[4][0] {
-				v.refused = "a definition changed"
-			}
-			v.relations[oid], v.visible[oid] = r, w[4][2] == 'v'
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
+	return found, nil
+}
+
+// uses takes a function, operator or type of a user that a view's text uses: what is said of
+// a function, empty for the others.
+func (v *view) uses(function string, pinned []sql.PinnedFunction) error {
+	var f [3]string
+	if function == "" || json.Unmarshal([]byte(function), &f) != nil {
+		v.refused = "it uses an operator or type that is not built in"
+		return nil
+	}
+	own, err := readFunction(f[0], f[1], f[2])
+	if err != nil {
+		return err
+	}
+	if !pins(pinned, own) {
+		v.refused = "it calls a function of a user that no rule pins as it is"
+	}
+	return nil
+}
+
+// reads takes a relation that a view's text names, and returns it if it was not known.
+func (v *view) reads(w [5]string, known map[uint32]*relation) (found *relation, err error) {
+	oid, err := parseOID(w[2])
+	var name [2]string
+	if err != nil || len(w[4]) < 4 || json.Unmarshal([]byte(w[3]), &name) != nil {
+		return nil, errCatalogAnswer
+	}
+	r := known[oid]
+	if r == nil {
+		r = &relation{oid: oid, schema: name[0], name: name[1], kind: w[4][0], temporary: w[4][1] == 't',
+			system: name[0] == "pg_catalog" || name[0] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
+		known[oid], found = r, r
+	}
+	if r.schema != name[0] || r.name != name[1] || r.kind != w[4][0] {
+		v.refused = "a definition changed"
+	}
+	v.relations[oid], v.visible[oid] = r, w[4][2] == 'v'
 	return found, nil
 }
 

@@ -128,12 +128,13 @@ create table other () inherits (second); create table letters (note text); inser
 				}
 			}()
 			fe := frontend(t, g, c, "postgres")
-			all := ""
+			var answers strings.Builder
 			for _, text := range texts {
 				fe.send(query(text))
-				all += fe.untilReady() + "\n"
+				answers.WriteString(fe.untilReady() + "\n")
 			}
 			<-attached
+			all := answers.String()
 			noSecret(t, "the answer", all)
 			noSecret(t, "recording", g.events(t))
 			if !strings.Contains(all, "CDA-2005") && !strings.Contains(all, "another one than the transaction sees") {

@@ -242,7 +242,7 @@ func (h *hammerer) ask() bool {
 
 // pause lets others change something.
 func (h *hammerer) pause() bool {
-	time.Sleep(time.Duration(h.random.IntN(3)) * time.Millisecond)
+	<-time.After(time.Duration(h.random.IntN(3)) * time.Millisecond)
 	return true
 }
 
@@ -270,7 +270,7 @@ func TestG3WhileDefinitionsChange(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer owner.Close(context.Background())
+			defer func() { _ = owner.Close(context.Background()) }()
 			for ctx.Err() == nil {
 				for _, s := range statements {
 					if err := owner.Exec(context.Background(), "set lock_timeout = '1s'; set search_path = public").Close(); err != nil {
@@ -281,7 +281,7 @@ func TestG3WhileDefinitionsChange(t *testing.T) {
 						changed.Add(1)
 					}
 					_ = owner.Exec(context.Background(), "rollback").Close()
-					time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
+					<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond)
 				}
 			}
 		})
