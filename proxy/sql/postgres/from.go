@@ -174,10 +174,11 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	case *pgquery.FuncCall:
 		name = last(f.Funcname)
 		known = rowColumns(name, t.names.major())
-		if own := t.pinnedRow(f); own != nil {
-			known = own
+		own := len(t.names.candidates(names(f.Funcname))) > 0
+		if own {
+			known = t.pinnedRow(f)
 		}
-		if name == "unnest" && len(f.Args) != 1 {
+		if name == "unnest" && len(f.Args) != 1 && !own {
 			// Each argument makes a column of the function's name.
 			known = slices.Repeat([]string{name}, len(f.Args))
 		}
