@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,17 +160,36 @@ func approvers(subjects []v1alpha1.Subject) string {
 	return strings.Join(names, ", ")
 }
 
+// meantBy are the settings by which constants are read, and by which a write does more or
+// less than it says.
+var meantBy = []string{"DateStyle", "IntervalStyle", "TimeZone", "array_nulls", "default_text_search_config", "session_replication_role", "transform_null_equals", "xmloption"}
+
+// meaningQuery asks for what gives a statement its meaning besides its text.
+var meaningQuery = func() string {
+	var names, values strings.Builder
+	for i, name := range meantBy {
+		if i > 0 {
+			names.WriteString("; ")
+		}
+		names.WriteString(name + "=%s")
+		values.WriteString(", pg_catalog.current_setting('" + name + "')")
+	}
+	return "SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(true)::pg_catalog.text" +
+		", pg_catalog.format('" + names.String() + "'" + values.String() + ")"
+}()
+
 // ask reads what gives a statement its meaning besides its text.
 func (r *relay) ask(ctx context.Context) (map[string]string, error) {
 	if r.check(func() bool { return r.status == failed }) {
 		return r.base, nil
 	}
-	rows, err := r.Query(ctx, "SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(true)::pg_catalog.text")
+	rows, err := r.Query(ctx, meaningQuery)
 	if err != nil {
 		return nil, r.unestablished(ctx, err)
 	}
-	if len(rows) != 1 || len(rows[0]) != 3 || rows[0][0] == nil || rows[0][1] == nil || rows[0][2] == nil {
+	if len(rows) != 1 || len(rows[0]) != 4 || slices.Contains(rows[0], nil) {
 		return nil, r.unestablished(ctx, errMessage)
 	}
-	return r.meaning(map[string]string{"role": r.up.stands(*rows[0][0]), "searchPath": *rows[0][1], "schemas": *rows[0][2]}), nil
+	row := rows[0]
+	return r.meaning(map[string]string{"role": r.up.stands(*row[0]), "searchPath": *row[1], "schemas": *row[2], "settings": *row[3]}), nil
 }

@@ -57,3 +57,31 @@ func TestG5ApprovedOnceIsEnough(t *testing.T) {
 		})
 	}
 }
+
+// TestG5ApprovedAsItWasMeant: a command that was approved is another one under settings by
+// which its constants say something else.
+func TestG5ApprovedAsItWasMeant(t *testing.T) {
+	server := pgtest.Start(t)
+	server.Exec(t, "postgres", "create table visits (day date); insert into visits values ('2024-01-15')")
+	g := start(t, server, rule("deletes", v1alpha1.ActionRequireApproval, v1alpha1.PendingReject, v1alpha1.SQLMatch{Statements: []v1alpha1.SQLStatement{"Delete"}}))
+	fe := frontend(t, g, g.grant("agent", v1alpha1.AccessFull), "postgres")
+	ask := func(text string) string {
+		fe.send(query(text))
+		return fe.untilReady()
+	}
+	const text = "delete from visits where day < '02/01/2024'"
+	if got := ask(text); !strings.Contains(got, "CDA-3001") {
+		t.Fatal(got)
+	}
+	g.requests.Decide(g.requests.All()[0].Name, "dora", []string{"dba"}, v1alpha1.DecisionApproved, time.Now())
+	for _, setting := range []string{"datestyle = 'ISO, DMY'", "timezone = 'Asia/Tokyo'", "transform_null_equals = on"} {
+		ask("set " + setting)
+		if got := ask(text); !strings.Contains(got, "CDA-3001") {
+			t.Errorf("with %s it was executed: %s", setting, got)
+		}
+		ask("reset " + setting[:strings.Index(setting, " ")])
+	}
+	if got := ask(text); !strings.Contains(got, "Complete(DELETE 1)") {
+		t.Error(got)
+	}
+}
