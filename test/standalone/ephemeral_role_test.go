@@ -100,7 +100,7 @@ func TestEphemeralRoleHasTheRightsOfItsRolesAlone(t *testing.T) {
 
 	row := db.Query(t, "postgres", `select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls, rolinherit, rolcanlogin, rolconnlimit,
 		extract(epoch from rolvaliduntil)::bigint, shobj_description(oid, 'pg_authid') from pg_roles where rolname = '`+name+`'`)[0]
-	if diff := cmp.Diff([]string{"f", "t", "t", "1", fmt.Sprint(expires.Unix())}, row[:5]); diff != "" {
+	if diff := cmp.Diff([]string{"f", "t", "t", "2", fmt.Sprint(expires.Unix())}, row[:5]); diff != "" {
 		t.Errorf("attributes of the role: -want +got\n%s", diff)
 	}
 	for _, want := range []string{`"gate":"shop-gate"`, `"grant":"report-agent"`, `"grantUID":`, `"session":"report-agent-`} {
