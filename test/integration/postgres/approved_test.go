@@ -79,7 +79,8 @@ func TestG5ApprovedAsItWasMeant(t *testing.T) {
 		if got := ask(text); !strings.Contains(got, "CDA-3001") {
 			t.Errorf("with %s it was executed: %s", setting, got)
 		}
-		ask("reset " + setting[:strings.Index(setting, " ")])
+		name, _, _ := strings.Cut(setting, " ")
+		ask("reset " + name)
 	}
 	if got := ask(text); !strings.Contains(got, "Complete(DELETE 1)") {
 		t.Error(got)
