@@ -196,8 +196,5 @@ func (r *relay) abandon(c *command, err error, simple bool) error {
 	if rerr := r.s.Respond(c.permit, &recording.Response{Final: true, SQLState: f.state, Error: "not executed: " + f.message}); rerr != nil {
 		return rerr
 	}
-	if err := r.refuse(err, false); err != nil || !simple {
-		return err
-	}
-	return r.sync([]byte{msgSync, 0, 0, 0, 4})
+	return r.refuseOpen(err, simple)
 }
