@@ -182,12 +182,26 @@ func (t *tape) ship(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for t.pending != nil || t.progress.Offset < end {
+	for first := true; t.pending != nil || t.progress.Offset < end; first = false {
+		if !first && t.mayWait(end) {
+			break
+		}
 		if err := t.shipOne(ctx, end); err != nil {
 			return err
 		}
 	}
 	return t.reclaim()
+}
+
+// mayWait reports whether what is left up to end can wait for its time: behind a segment
+// that was full there is mostly one event, which would make a segment of its own.
+func (t *tape) mayWait(end int64) bool {
+	t.spool.mu.Lock()
+	draining := t.spool.draining > 0
+	t.spool.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !draining && !t.closed && t.pending == nil && end-t.progress.Offset < t.spool.c.Limits.ShipBytes
 }
 
 // extent returns up to where the recording can be shipped. A closed one whose last event

@@ -25,6 +25,8 @@ type command struct {
 	// plan says how rows are masked. On a target with masks a command without one may return
 	// no row.
 	plan    *rowPlan
+	planned *planned // by which the next one is planned; nil if nothing is remembered
+	held    bool     // the answer is held back until it is proven
 	columns []column
 	text    *rowPlan // how detectors read rows without a plan
 	binary  bool     // COPY sends binary data

@@ -143,6 +143,14 @@ func appendClose(m []byte, kind byte, name string) []byte {
 
 // forwarded notes what a command that went to the target may have changed for the gate.
 func (r *relay) forwarded(f *sql.Facts) {
+	if !pgsql.Repeatable(f) {
+		r.catalog.Settled(false)
+	}
+	if mayUnpin(f) {
+		r.mu.Lock()
+		r.pinned = pinNone
+		r.mu.Unlock()
+	}
 	if hasKind(f, "Prepare", "Execute", "Deallocate", "Discard") {
 		r.questions.forget()
 	}

@@ -17,6 +17,7 @@ type planned struct {
 	results []byte   // format codes
 	types   []uint32 // of parameters, as the client declared them: those of the result may follow
 	plan    *rowPlan // nil: it returns no rows
+	small   bool     // the last result was; guarded by relay.mu
 }
 
 // holds reports whether nothing was committed since the plan was made, by what f was
@@ -102,6 +103,27 @@ func (r *relay) assert(a pgsql.Assertion) (*inquiry, error) {
 	return q, r.toTarget.write(m)
 }
 
+// allRows is how an Execute of a portal as a whole ends.
+var allRows = []byte{0, 0, 0, 0, 0}
+
+// assertFirst sends a command, which execute writes, behind an assertion; ended says that
+// the pipeline ends with it.
+func (r *relay) assertFirst(k *known, a pgsql.Assertion, ended bool, execute func() error) (*inquiry, error) {
+	if pgsql.Repeatable(k.facts) {
+		if err := r.pin(); err != nil {
+			return nil, err
+		}
+	}
+	q, err := r.assert(a)
+	if err == nil {
+		err = execute()
+	}
+	if err == nil && ended {
+		err = r.sync([]byte{msgSync, 0, 0, 0, 4})
+	}
+	return q, err
+}
+
 // asserted waits for the outcome of an assertion behind which the statement was sent. It
 // returns errAgain if it failed: then nothing was executed, and the pipeline is over.
 // errSkipped says that another message failed, of which the client was told.
@@ -135,19 +157,21 @@ func (r *relay) executeAsserted(ctx context.Context, p *portal, c *command, name
 	if !planned.fits(p) || r.binds != 1 || p.epoch != r.epoch || p.bindAt != r.in.reads {
 		return false, nil
 	}
-	q, err := r.assert(assertion)
+	c.planned, c.plan, c.columns = planned, planned.plan, planned.plan.columnsDescribed()
+	synced, err := r.syncThere()
 	if err != nil {
 		return true, err
 	}
-	c.plan, c.columns = planned.plan, planned.plan.columnsDescribed()
-	if err := r.executeVerified(p, c, m); err != nil {
-		return true, err
+	fl := launch{known: p.known, portal: p, command: c, name: name}
+	execute := func() error { return r.executeVerified(p, c, m) }
+	if snapshot, ok := r.provable(p.known, planned); ok && synced && bytes.HasSuffix(m, allRows) {
+		fl.asserts, err = r.prove(snapshot, c, execute)
+	} else {
+		fl.asserts, err = r.assertFirst(p.known, assertion, synced, execute)
 	}
-	synced, err := r.syncNow()
 	if err != nil {
 		return true, err
 	}
-	fl := launch{asserts: q, portal: p, command: c, name: name}
 	if synced && r.settleLater(fl, p.bind, m) {
 		return true, nil
 	}
@@ -197,7 +221,7 @@ func (r *relay) queryAsserted(ctx context.Context, text, message []byte, k *know
 	if planned == nil || len(planned.results) > 0 || len(planned.types) > 0 {
 		return false, nil
 	}
-	c.plan, c.columns = planned.plan, planned.plan.columnsDescribed()
+	c.planned, c.plan, c.columns = planned, planned.plan, planned.plan.columnsDescribed()
 	r.mu.Lock()
 	r.told = false // of this pipeline
 	r.queue.push(await{kind: awaitParse, quiet: true})
@@ -207,26 +231,27 @@ func (r *relay) queryAsserted(ctx context.Context, text, message []byte, k *know
 	if err := r.forward(c.permit, appendUnnamed(r.asking[:0], text)); err != nil {
 		return true, err
 	}
-	q, err := r.assert(assertion)
+	execute := func() error {
+		m := r.asking[:0]
+		r.mu.Lock()
+		if c.plan != nil {
+			r.queue.push(await{kind: awaitDescribe, command: c})
+			m = append(m, msgDescribe, 0, 0, 0, 6, 'P', 0)
+		}
+		r.queue.push(await{kind: awaitExecute, command: c})
+		r.overtaken()
+		r.mu.Unlock()
+		return r.forward(c.permit, appendExecute(m, ""))
+	}
+	fl := launch{known: k}
+	if snapshot, ok := r.provable(k, planned); ok {
+		fl.asserts, err = r.prove(snapshot, c, execute)
+	} else {
+		fl.asserts, err = r.assertFirst(k, assertion, true, execute)
+	}
 	if err != nil {
 		return true, err
 	}
-	m := r.asking[:0]
-	r.mu.Lock()
-	if c.plan != nil {
-		r.queue.push(await{kind: awaitDescribe, command: c})
-		m = append(m, msgDescribe, 0, 0, 0, 6, 'P', 0)
-	}
-	r.queue.push(await{kind: awaitExecute, command: c})
-	r.overtaken()
-	r.mu.Unlock()
-	if err := r.forward(c.permit, appendExecute(m, "")); err != nil {
-		return true, err
-	}
-	if err := r.sync([]byte{msgSync, 0, 0, 0, 4}); err != nil {
-		return true, err
-	}
-	fl := launch{asserts: q}
 	if r.settleLater(fl, message, nil) {
 		return true, nil
 	}
@@ -242,8 +267,8 @@ func appendUnnamed(m []byte, text []byte) []byte {
 	return endMessage(append(beginMessage(m, msgBind), 0, 0, 0, 0, 0, 0, 0, 0), at)
 }
 
-// syncNow takes the client's Sync into the flight if it is there, and reports that.
-func (r *relay) syncNow() (bool, error) {
+// syncThere takes the client's Sync if it is there, and reports that.
+func (r *relay) syncThere() (bool, error) {
 	if !r.in.ready() {
 		return false, nil
 	}
@@ -251,9 +276,8 @@ func (r *relay) syncNow() (bool, error) {
 	if err != nil || kind != msgSync || size != 0 {
 		return false, nil //nolint:nilerr // it is looked at again in its turn
 	}
-	m, err := r.in.whole(size)
-	if err != nil {
+	if _, err := r.in.whole(size); err != nil {
 		return false, gone(err)
 	}
-	return true, r.sync(m)
+	return true, nil
 }

@@ -123,7 +123,7 @@ func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *
 		}
 		if planned.holds(f) {
 			p.plan, p.verified = planned.plan, true
-			c.plan, c.columns = p.plan, p.plan.columnsDescribed()
+			c.planned, c.plan, c.columns = planned, p.plan, p.plan.columnsDescribed()
 			return nil
 		}
 	}
@@ -138,7 +138,8 @@ func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *
 		return err
 	}
 	p.plan, p.verified = c.plan, true
-	r.plans.note(f, &planned{results: p.results, types: p.statement.types, plan: p.plan})
+	c.planned = &planned{results: p.results, types: p.statement.types, plan: p.plan}
+	r.plans.note(f, c.planned)
 	return nil
 }
 

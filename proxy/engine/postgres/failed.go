@@ -20,7 +20,16 @@ func (r *relay) failedCommand(m []byte) error {
 		return r.tell(f, m, "FATAL")
 	}
 	r.copyIn = false
+	if r.pinned == pinAsked {
+		r.pinned = pinNone
+	}
 	switch {
+	case h.kind == awaitProof: // its ReadyForQuery follows
+		h.own.err = errUnproven
+		return nil
+	case failsUnproven(h, f):
+		h.command.planned.small = false
+		return r.fall(r.proof.by)
 	case h.kind == awaitFailure:
 		return r.fall(nil)
 	case h.own != nil && h.own.asserts && h.kind == awaitExecute && f.state != pgsql.DivisionByZero:
@@ -64,6 +73,9 @@ func (r *relay) fall(failed *inquiry) error {
 	if failed != nil && failed.asserts {
 		why = "not executed: something was committed since the definitions were read, which are verified now"
 	}
+	if failed != nil && failed.proves {
+		why = unshown
+	}
 	for h := r.queue.head(); h != nil && h.kind != awaitSync; h = r.queue.head() {
 		switch {
 		case h.command != nil && h.kind == awaitExecute && !h.command.done:
@@ -76,6 +88,8 @@ func (r *relay) fall(failed *inquiry) error {
 			h.statement.outcome = notMade
 		case h.kind == awaitBind && h.portal != nil:
 			h.portal.outcome = notMade
+		case h.kind == awaitProof && h.own != failed:
+			r.end(h.own, errSkipped)
 		case h.own != nil && h.own != failed:
 			h.own.finish(errSkipped)
 		}
@@ -91,7 +105,12 @@ func (r *relay) fall(failed *inquiry) error {
 
 // fallen ends the inquiry with whose answer a pipeline failed, or begins the pipeline anew.
 func (r *relay) fallen(failed *inquiry) {
+	if failed.proves {
+		r.end(failed, errUnproven)
+		return
+	}
 	if failed.deferred {
+		failed.interrupts = true
 		r.interrupt()
 	}
 	if h := r.queue.head(); h != nil && failed.asserts {

@@ -42,6 +42,7 @@ var (
 // of it to find out what the client speaks is read again.
 type wire struct {
 	net.Conn
+	socket net.Conn // the same connection
 	early  []byte
 	budget int // left; negative is no limit
 
@@ -63,13 +64,15 @@ func (w *wire) Read(b []byte) (int, error) {
 	}
 	w.reads.Add(1)
 	w.waiting.Store(true)
-	n, err := w.Conn.Read(b)
+	n, err := w.socket.Read(b)
 	w.waiting.Store(false)
 	if w.budget > 0 {
 		w.budget -= n
 	}
 	return n, err
 }
+
+func (w *wire) Write(b []byte) (int, error) { return w.socket.Write(b) }
 
 // Handshake implements engine.Engine.
 func (e *Engine) Handshake(ctx context.Context, c net.Conn) (engine.Conn, error) {
@@ -80,7 +83,7 @@ func (e *Engine) Handshake(ctx context.Context, c net.Conn) (engine.Conn, error)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	w := &wire{Conn: c, budget: signInBudget}
+	w := &wire{Conn: c, socket: newSocket(c), budget: signInBudget}
 	secure, cert, err := e.encrypt(ctx, w)
 	if err != nil {
 		return nil, err

@@ -24,8 +24,11 @@ type inquiry struct {
 	err      error
 	finished bool
 	asserts  bool // it is an assertion, with a statement behind it
+	proves   bool // it proves the command before it
 	deferred bool // nobody waits for it: a failure interrupts the reading of the client
-	done     chan struct{}
+	// interrupts is set when it did.
+	interrupts bool
+	done       chan struct{}
 }
 
 func newInquiry() *inquiry { return &inquiry{done: make(chan struct{}, 1)} }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
 
 // maxLater bounds the messages of a flight that are kept to be sent again.
@@ -16,6 +18,7 @@ const maxLater = 4 << 10
 // the reading of the client.
 type launch struct {
 	asserts *inquiry
+	known   *known
 	portal  *portal // nil for that of a Query
 	command *command
 	name    string // of the portal
@@ -51,8 +54,17 @@ func (r *relay) settle(ctx context.Context) error {
 // land waits for the outcome of a launch, and runs the command anew if the assertion
 // failed.
 func (r *relay) land(ctx context.Context, fl launch, first, second []byte, synced bool) error {
-	switch err := r.asserted(ctx, fl.asserts); {
+	outcome := r.asserted
+	if fl.asserts.proves {
+		outcome = r.proven
+	}
+	err := outcome(ctx, fl.asserts)
+	if r.check(func() bool { return fl.asserts.interrupts }) {
+		r.uninterrupt()
+	}
+	switch {
 	case err == nil:
+		r.catalog.Settled(pgsql.Repeatable(fl.known.facts))
 		if fl.portal != nil {
 			fl.portal.plan, fl.portal.verified = fl.command.plan, true
 		}
@@ -61,9 +73,6 @@ func (r *relay) land(ctx context.Context, fl launch, first, second []byte, synce
 		return nil
 	case !errors.Is(err, errAgain):
 		return err
-	}
-	if fl.asserts.deferred {
-		r.uninterrupt()
 	}
 	if fl.portal == nil {
 		return r.query(ctx, first)

@@ -31,6 +31,7 @@ const (
 	msgDataRow              = 'D'
 	msgEmptyQuery           = 'I'
 	msgErrorResponse        = 'E'
+	msgFunctionResponse     = 'V'
 	msgNegotiateVersion     = 'v'
 	msgNoData               = 'n'
 	msgNotice               = 'N'

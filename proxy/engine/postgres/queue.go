@@ -13,6 +13,8 @@ const (
 	awaitExecute
 	awaitSync
 	awaitQuery
+	// awaitProof is a FunctionCall's, which ends a pipeline as a Sync does.
+	awaitProof
 	// awaitFailure is the error by which the gate makes an open transaction fail.
 	awaitFailure
 )
@@ -84,7 +86,7 @@ func (q *awaits) each(f func(*await)) {
 func (q *awaits) pending() bool {
 	for i := q.first; i < len(q.items); i++ {
 		switch q.items[i].kind {
-		case awaitExecute, awaitQuery, awaitSync, awaitFailure, awaitNothing:
+		case awaitExecute, awaitQuery, awaitSync, awaitProof, awaitFailure, awaitNothing:
 			return true
 		default: // what executes nothing
 		}

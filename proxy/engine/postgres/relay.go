@@ -95,6 +95,8 @@ type relay struct {
 	row       []byte        // the last masked row
 	paused    chan struct{} // closed when what is held back may go on; nil if nothing is
 	described description   // the last one of a client's statement
+	proof     provenance    // the last one
+	pinned    pin
 }
 
 // sqlNames says which names of statements and portals SQL has made, which the protocol

@@ -21,11 +21,14 @@ func (r *relay) dataRow(size int) error {
 		return r.ownRow(h.own, size)
 	}
 	c := h.command
-	r.current = c
+	r.attend(c)
 	if c.columns == nil {
 		c.columns = r.columnsOf(h)
 	}
 	switch {
+	case c.held && size+headSize > maxHeld:
+		r.proof.lost = true
+		return r.drop(size)
 	case c.masked && c.plan == nil:
 		return r.withheld(nil)
 	case c.plan != nil && (len(c.plan.masked) > 0 || r.detectors != nil):
@@ -33,7 +36,7 @@ func (r *relay) dataRow(size int) error {
 	case r.detectors != nil:
 		return r.maskedRow(c, nil, size)
 	}
-	if c.deferral == nil && (size > maxKept || !c.wants(size)) {
+	if c.deferral == nil && !c.held && (size > maxKept || !c.wants(size)) {
 		c.count(size)
 		return r.pass(size)
 	}
@@ -60,7 +63,14 @@ func (r *relay) show(c *command, row []byte) error {
 	} else {
 		c.count(size)
 	}
-	return r.out.write(row)
+	return r.give(c, row)
+}
+
+// attend makes c the command whose answer is recorded as far as it goes to the client.
+func (r *relay) attend(c *command) {
+	if !c.held {
+		r.current = c
+	}
 }
 
 // ownRow handles a row of the gate's own inquiry. mu is held.

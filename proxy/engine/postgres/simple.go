@@ -98,7 +98,8 @@ func (r *relay) queryMasked(ctx context.Context, sent *queryMessage, k *known, c
 	if err != nil {
 		return r.abandon(c, err, true)
 	}
-	r.plans.note(k.facts, &planned{plan: c.plan})
+	c.planned = &planned{plan: c.plan}
+	r.plans.note(k.facts, c.planned)
 	if readsData(k.facts) {
 		// By the extended protocol its end would need a Sync that the client does not send. The
 		// locks of the open pipeline last until the Query ends it; no row comes back from it.

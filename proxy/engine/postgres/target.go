@@ -255,14 +255,18 @@ func (r *relay) description(h *await, kind byte, m []byte) error {
 	default:
 		return r.targetError("an answer out of its turn")
 	}
+	c := h.command
 	r.queue.pop()
+	if c != nil {
+		return r.give(c, m)
+	}
 	return r.out.write(m)
 }
 
 // commandAnswer handles the answer to a command, except its rows.
 func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 	c := h.command
-	r.current = c
+	r.attend(c)
 	simple := h.kind == awaitQuery
 	switch {
 	case kind == msgRowDescription && simple:
@@ -341,6 +345,12 @@ func (r *relay) completed(c *command, execute, last bool, m []byte) error {
 		}
 	}
 	c.tag = tag
+	if c.planned != nil {
+		c.planned.small = c.bytes <= maxProvenLater
+	}
+	if c.held {
+		return r.give(c, m)
+	}
 	if execute {
 		r.current = nil
 		part := c.part
@@ -367,6 +377,19 @@ func (r *relay) withheld(err error) error {
 
 // readyForQuery ends a pipeline or a Query.
 func (r *relay) readyForQuery(h *await, m []byte) error {
+	own := h.own
+	if err := r.readyFor(h, m); err != nil {
+		return err
+	}
+	if own != nil {
+		own.finish(nil)
+		return nil
+	}
+	return r.out.write(m)
+}
+
+// readyFor takes a ReadyForQuery.
+func (r *relay) readyFor(h *await, m []byte) error {
 	if len(m) != headSize+1 || (m[headSize] != idle && m[headSize] != inTransaction && m[headSize] != failed) {
 		return r.targetError("a malformed message")
 	}
@@ -375,14 +398,12 @@ func (r *relay) readyForQuery(h *await, m []byte) error {
 	r.status, r.current = m[headSize], nil
 	if r.status == idle {
 		r.over = max(r.over, h.epoch)
+		if r.pinned == pinAsked {
+			r.pinned = pinMade
+		}
 	}
-	own := h.own
 	r.queue.pop()
-	if own != nil {
-		own.finish(nil)
-		return nil
-	}
-	return r.out.write(m)
+	return nil
 }
 
 // inquiryAnswer handles an answer for the gate itself.
@@ -390,6 +411,8 @@ func (r *relay) inquiryAnswer(h *await, kind byte, m []byte) error {
 	q := h.own
 	done := false
 	switch {
+	case h.kind == awaitProof:
+		return r.proofAnswer(h, kind, m)
 	case h.kind == awaitParse && kind == msgParseComplete, h.kind == awaitBind && kind == msgBindComplete,
 		h.kind == awaitClose && kind == msgCloseComplete, h.kind == awaitExecute && kind == msgCommandComplete,
 		h.kind == awaitDescribe && kind == msgNoData:

@@ -91,6 +91,7 @@ func dial(ctx context.Context, s *session.Session, cert *tls.Certificate) (net.C
 	if err != nil {
 		return nil, target("the target cannot be reached", err)
 	}
+	c = newSocket(c)
 	if t.TLS.Mode == v1alpha1.TLSDisable {
 		return c, nil
 	}

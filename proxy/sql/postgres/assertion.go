@@ -62,6 +62,47 @@ func (c *Catalog) Assert(f *sql.Facts) (Assertion, bool) {
 // Disturbed notes that an assertion failed: something was committed.
 func (c *Catalog) Disturbed() { c.calm, c.state = false, "" }
 
+// Settled notes whether the session's settings, role and path are those of the state that
+// was seen last: an assertion has proven that, or a command may have changed them since.
+func (c *Catalog) Settled(settled bool) { c.settled = settled }
+
+// SnapshotFunction is the OID of pg_current_snapshot (pg_proc.dat), to be called without
+// arguments by the protocol's FunctionCall.
+const SnapshotFunction = 5061
+
+// PinQuery makes the session's path and isolation level its own, once it is committed, so
+// that a change of the server's configuration does not change them.
+const PinQuery = `SELECT pg_catalog.set_config(s.n, pg_catalog.current_setting(s.n), false) FROM pg_catalog.unnest('{search_path,default_transaction_isolation}'::pg_catalog.text[]) s(n)`
+
+// Snapshot returns what SnapshotFunction says in text format, after the statement and in
+// its transaction, as long as nothing was committed since the definitions were read that f
+// relies on. It is told where settings, role and path are known to be as they were then,
+// and false where Assert says so, or where they are not known.
+func (c *Catalog) Snapshot(f *sql.Facts) (snapshot string, ok bool) {
+	if !c.settled {
+		return "", false
+	}
+	a, ok := c.Assert(f)
+	if !ok {
+		return "", false
+	}
+	return a.Arguments[0], true
+}
+
+// Repeatable reports whether a command only reads, so that it may be executed again and
+// leaves the session as it was. Functions of users are none that do.
+func Repeatable(f *sql.Facts) bool {
+	if f.Statements != 1 {
+		return false
+	}
+	for _, n := range f.Nodes {
+		if n.Kind != "Select" || n.Group != sql.GroupRead {
+			return false
+		}
+	}
+	return true
+}
+
 // asserted are the arguments of the assertion of one state.
 type asserted struct {
 	state     string

@@ -38,6 +38,7 @@ type Catalog struct {
 	version string             // of the policy under which they are known
 	state   string             // the last answer to stateQuery
 	calm    bool               // the last two were the same
+	settled bool               // nothing that state tells, besides the snapshot, may have changed since
 	// isolation is that of the transaction in which stateQuery was answered last; empty is none
 	// that is known.
 	isolation string
@@ -122,7 +123,7 @@ func (c *Catalog) observe(rows [][]*string) string {
 		state = string(appendRow(nil, rows[0]))
 	}
 	c.calm = state != "" && (c.state == "" || state == c.state)
-	c.state = state
+	c.state, c.settled = state, state != ""
 	return state
 }
 
