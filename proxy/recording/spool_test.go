@@ -547,6 +547,26 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
+// What is left behind a full segment waits for its time, instead of making a small one.
+func TestFullSegmentsAreShippedAlone(t *testing.T) {
+	f := newFixture(t, options{limits: recording.Limits{ShipBytes: recording.MaxSegmentContent, FirstInterval: time.Hour, MaxInterval: time.Hour, Stall: 2 * time.Minute}})
+	r := f.open("s1")
+	const full = 5
+	line := strings.Repeat("x", 10_000)
+	for i := range full {
+		f.record(r, recording.MaxSegmentContent/len(line)+1, line)
+		f.await("s1", fmt.Sprintf("%d Open", i+1))
+	}
+	if err := r.Close("done"); err != nil {
+		t.Fatal(err)
+	}
+	f.drain()
+	events, result := f.read("s1")
+	if result.Segments > full+1 {
+		t.Errorf("%d segments for %d that are full: %d events", result.Segments, full, len(events))
+	}
+}
+
 func TestOpenRecordingIsShippedAndItsFilesReclaimed(t *testing.T) {
 	root := t.TempDir()
 	f := newFixture(t, options{dir: root, limits: quick()})

@@ -58,6 +58,13 @@
 //	  │                       │──Execute, Sync─────────────────────────────▶│
 //	  │◀─bound, rows, ready───│◀─rows, ready────────────────────────────────│
 //
+// Behind a command that only reads, and returned little before, goes a FunctionCall in place
+// of the Sync: the snapshot that it returns proves as much after the execution, for a tenth of
+// what an assertion costs the target. Until then the answer is held back; without proof it is
+// dropped, and the command executed again as if it were new. What a snapshot does not tell,
+// settings, role and path, the gate knows to be unchanged: no command may have changed them
+// since an assertion proved them, and the path is made the session's own before.
+//
 // DECLARE, EXECUTE, CREATE TABLE AS and COPY the target plans when it executes them. Their
 // answers are held back until it is certain, by the locks that the backend has then, that
 // they read what was verified.

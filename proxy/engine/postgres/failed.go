@@ -25,7 +25,7 @@ func (r *relay) failedCommand(m []byte) error {
 	}
 	switch {
 	case h.kind == awaitProof: // its ReadyForQuery follows
-		h.own.err = errUnproven
+		h.own.err, h.command.planned.small = errUnproven, false
 		return nil
 	case failsUnproven(h, f):
 		h.command.planned.small = false

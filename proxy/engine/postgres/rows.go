@@ -30,7 +30,7 @@ func (r *relay) dataRow(size int) error {
 		r.proof.lost = true
 		return r.drop(size)
 	case c.masked && c.plan == nil:
-		return r.withheld(nil)
+		return r.unestablishedRow(c, nil)
 	case c.plan != nil && (len(c.plan.masked) > 0 || r.detectors != nil):
 		return r.maskedRow(c, c.plan, size)
 	case r.detectors != nil:
@@ -64,6 +64,16 @@ func (r *relay) show(c *command, row []byte) error {
 		c.count(size)
 	}
 	return r.give(c, row)
+}
+
+// unestablishedRow ends a session in which a row came whose columns are not established. One
+// that is held back is of definitions that nothing has proven yet, and nothing will.
+func (r *relay) unestablishedRow(c *command, err error) error {
+	if !c.held {
+		return r.withheld(err)
+	}
+	r.proof.lost = true
+	return nil
 }
 
 // attend makes c the command whose answer is recorded as far as it goes to the client.
@@ -164,7 +174,7 @@ func (r *relay) maskedRow(c *command, plan *rowPlan, size int) error {
 	var found int
 	r.row, found, err = plan.apply(r.row[:0], m[headSize:], r.detectors)
 	if err != nil {
-		return r.withheld(err)
+		return r.unestablishedRow(c, err)
 	}
 	c.detected += int64(found)
 	row := r.row

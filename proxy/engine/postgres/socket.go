@@ -1,9 +1,9 @@
 package postgres
 
 import (
-	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -22,12 +22,13 @@ type socket struct {
 // half is one direction. Its function is made once, for it would be made on the heap with
 // each call.
 type half struct {
-	mu   sync.Mutex
-	wait func(func(fd uintptr) bool) error
-	call func(fd uintptr) bool
-	b    []byte
-	n    int
-	err  error
+	mu    sync.Mutex
+	name  string
+	wait  func(func(fd uintptr) bool) error
+	call  func(fd uintptr) bool
+	b     []byte
+	n     int
+	errno syscall.Errno
 }
 
 // newSocket returns c with the calls of a socket, and any other connection as it is.
@@ -41,8 +42,8 @@ func newSocket(c net.Conn) net.Conn {
 		return c
 	}
 	s := &socket{Conn: c}
-	s.in.wait, s.in.call = raw.Read, s.in.caller(syscall.SYS_READ)
-	s.out.wait, s.out.call = raw.Write, s.out.caller(syscall.SYS_WRITE)
+	s.in.name, s.in.wait, s.in.call = "read", raw.Read, s.in.caller(syscall.SYS_READ)
+	s.out.name, s.out.wait, s.out.call = "write", raw.Write, s.out.caller(syscall.SYS_WRITE)
 	return s
 }
 
@@ -60,20 +61,21 @@ func (h *half) caller(trap uintptr) func(fd uintptr) bool {
 			case syscall.EAGAIN:
 				return false
 			default:
-				h.err = errno
+				h.errno = errno
 				return true
 			}
 		}
 	}
 }
 
-// do makes the call for b, which is not empty, and waits until it can be made.
+// do makes the call for b, which is not empty, and waits until it can be made. Its errors
+// are those of a connection: crypto/tls asks them whether they last.
 func (h *half) do(b []byte) (int, error) {
-	h.b, h.n, h.err = b, 0, nil
+	h.b, h.n, h.errno = b, 0, 0
 	err := h.wait(h.call)
 	h.b = nil
-	if err == nil {
-		err = h.err
+	if err == nil && h.errno != 0 {
+		err = &net.OpError{Op: h.name, Net: "tcp", Err: os.NewSyscallError(h.name, h.errno)}
 	}
 	return h.n, err
 }
@@ -87,7 +89,7 @@ func (s *socket) Read(b []byte) (int, error) {
 	defer s.in.mu.Unlock()
 	n, err := s.in.do(b)
 	if err != nil {
-		return 0, fmt.Errorf("read: %w", err)
+		return 0, err
 	}
 	if n == 0 {
 		return 0, io.EOF
@@ -103,7 +105,7 @@ func (s *socket) Write(b []byte) (int, error) {
 	for done < len(b) {
 		n, err := s.out.do(b[done:])
 		if err != nil {
-			return done, fmt.Errorf("write: %w", err)
+			return done, err
 		}
 		done += n
 	}

@@ -241,7 +241,9 @@ func (r *relay) description(h *await, kind byte, m []byte) error {
 		switch {
 		case h.command != nil:
 			if !slices.Equal(columns, h.command.columns) {
-				return r.withheld(errLineage)
+				if err := r.unestablishedRow(h.command, errLineage); err != nil {
+					return err
+				}
 			}
 		case h.statement != nil:
 			h.statement.columns = columns

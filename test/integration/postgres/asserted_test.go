@@ -100,8 +100,8 @@ func TestG3Asserted(t *testing.T) {
 				server.Exec(t, database, fmt.Sprintf("insert into noise values (%d)", i))
 				calm(read, "DataRow(1|***********.com)")
 			}
-			if _, now := assertionsOf(t, server); now == failed {
-				t.Error("no assertion failed")
+			if _, now := assertionsOf(t, server); now == failed && proofsOf(t, server) == 0 {
+				t.Error("no assertion failed, and nothing was proven afterwards")
 			}
 			for i := range 3 {
 				server.Exec(t, database, fmt.Sprintf("insert into noise values (%d)", i))
