@@ -79,6 +79,9 @@ func (c *command) count(size int) {
 	c.truncated = true
 }
 
+// drop forgets rows that nobody was shown.
+func (c *command) drop() { c.kept, c.rows, c.bytes, c.detected, c.truncated = nil, 0, 0, 0, false }
+
 // wants reports whether a row of the given size is to be kept.
 func (c *command) wants(size int) bool { return c.rowsLeft > 0 && size <= c.bytesLeft }
 

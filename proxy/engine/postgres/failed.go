@@ -23,29 +23,15 @@ func (r *relay) failedCommand(m []byte) error {
 	if r.pinned == pinAsked {
 		r.pinned = pinNone
 	}
-	switch {
-	case h.kind == awaitProof: // its ReadyForQuery follows
-		h.own.err, h.command.planned.small = errUnproven, false
-		return nil
-	case failsUnproven(h, f):
-		h.command.planned.small = false
-		return r.fall(r.proof.by)
-	case h.kind == awaitFailure:
-		return r.fall(nil)
-	case h.own != nil && h.own.asserts && h.kind == awaitExecute && f.state != pgsql.DivisionByZero:
-		// Something else ended it, such as the client's cancel request: that is the answer.
-		r.told = true
-		if err := r.tell(f, m, "ERROR"); err != nil {
-			return err
-		}
-		return r.fall(nil)
-	case h.own != nil:
-		h.own.err = f
-		return r.fall(h.own)
+	if taken, err := r.failedOwn(h, f, m); taken {
+		return err
 	}
 	r.told = true
 	if h.command != nil && !h.command.done {
 		h.command.state, h.command.fault = f.state, f.message
+		if h.command.held {
+			h.command.drop()
+		}
 		if err := r.s.Respond(h.command.permit, h.command.final()); err != nil {
 			return err
 		}
@@ -64,6 +50,32 @@ func (r *relay) failedCommand(m []byte) error {
 		return nil
 	}
 	return r.fall(nil)
+}
+
+// failedOwn handles the failure of what the gate itself has the target do. It does not take
+// others.
+func (r *relay) failedOwn(h *await, f *failure, m []byte) (taken bool, err error) {
+	switch {
+	case h.kind == awaitProof: // its ReadyForQuery follows
+		h.own.err, h.command.planned.small = errUnproven, false
+		return true, nil
+	case failsUnproven(h, f, m):
+		h.command.planned.small = false
+		return true, r.fall(r.proof.by)
+	case h.kind == awaitFailure:
+		return true, r.fall(nil)
+	case h.own != nil && h.own.asserts && h.kind == awaitExecute && f.state != pgsql.DivisionByZero:
+		// Something else ended it, such as the client's cancel request: that is the answer.
+		r.told = true
+		if err := r.tell(f, m, "ERROR"); err != nil {
+			return true, err
+		}
+		return true, r.fall(nil)
+	case h.own != nil:
+		h.own.err = f
+		return true, r.fall(h.own)
+	}
+	return false, nil
 }
 
 // fall drops the answers up to the next Sync, which the target will not give. The inquiry

@@ -154,9 +154,9 @@ func isText(b []byte, value string) bool {
 
 // failsUnproven reports whether the failure of an Execute is to be proven as its rows are: it
 // may be due to what the command was not to read. What the client's cancel request or a limit
-// of time ended is not executed again.
-func failsUnproven(h *await, f *failure) bool {
-	return h.kind == awaitExecute && h.command != nil && h.command.held && f.state != stateCanceled
+// of time ended, or the end of the target, is not executed again.
+func failsUnproven(h *await, f *failure, m []byte) bool {
+	return h.kind == awaitExecute && h.command != nil && h.command.held && f.state != stateCanceled && !fatal(m)
 }
 
 // proven waits for the outcome of a proof. It returns errAgain if the command is to be

@@ -37,9 +37,15 @@ func (r *relay) veiled() bool {
 	return h != nil && h.command != nil && h.command.masked
 }
 
+// fatal reports whether an ErrorResponse ends the session.
+func fatal(m []byte) bool {
+	s := errorField(m[headSize:], 'V')
+	return s == "FATAL" || s == "PANIC"
+}
+
 // tell passes an error on to the client, or its safe form.
 func (r *relay) tell(f *failure, m []byte, severity string) error {
-	if s := errorField(m[headSize:], 'V'); s == "FATAL" || s == "PANIC" {
+	if fatal(m) {
 		severity = "FATAL"
 		r.farewell = true
 	}
