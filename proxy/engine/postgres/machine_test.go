@@ -75,8 +75,11 @@ func bench(t testing.TB, masked bool, in io.Reader, out io.Writer) (*relay, sess
 // expect fills the queue by one byte for each answer.
 func (r *relay) expect(kinds []byte, p session.Permit, masked bool) {
 	for _, k := range kinds[:min(len(kinds), 16)] {
-		a := await{kind: awaitKind(k%9) + awaitNothing}
+		a := await{kind: awaitKind(k%10) + awaitNothing}
 		switch a.kind {
+		case awaitProof:
+			r.expectProof(p)
+			continue
 		case awaitParse, awaitDescribe:
 			a.statement = &statement{}
 		case awaitBind:
@@ -92,6 +95,48 @@ func (r *relay) expect(kinds []byte, p session.Permit, masked bool) {
 		}
 		r.queue.push(a)
 	}
+}
+
+// expectProof adds a command that is proven after its execution to the queue.
+func (r *relay) expectProof(p session.Permit) *inquiry {
+	c, q := newCommand(r.s, p), newInquiry()
+	c.held, c.planned, q.proves = true, &planned{small: true}, true
+	r.proof = provenance{by: q, snapshot: "7:7:"}
+	r.queue.push(await{kind: awaitExecute, command: c, portal: &portal{statement: &statement{}}})
+	r.queue.push(await{kind: awaitProof, own: q, command: c})
+	return q
+}
+
+// FuzzProof has a target answer to a command that is proven after its execution.
+func FuzzProof(f *testing.F) {
+	const row, end, ready = "D\x00\x00\x00\x0b\x00\x01\x00\x00\x00\x01x", "C\x00\x00\x00\x0dSELECT 1\x00", "Z\x00\x00\x00\x05I"
+	f.Add([]byte(row + end + "V\x00\x00\x00\x0c\x00\x00\x00\x047:7:" + ready))
+	f.Add([]byte(row + end + "V\x00\x00\x00\x0c\x00\x00\x00\x047:8:" + ready))
+	f.Add([]byte(row + "E\x00\x00\x00\x0eC22012\x00M1\x00\x00" + ready))
+	f.Add([]byte(row + end + "E\x00\x00\x00\x0eC22012\x00M1\x00\x00" + ready))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var out bytes.Buffer
+		r, p := bench(t, false, bytes.NewReader(in), &out)
+		q := r.expectProof(p)
+		if err := r.serveTarget(context.Background()); err == nil {
+			t.Fatal("the end of the target is no error")
+		}
+		_ = r.out.flush()
+		shown := false
+		for got := newFrames(&out); ; {
+			kind, size, err := got.head()
+			if err != nil {
+				break
+			}
+			shown = shown || kind == msgDataRow || kind == msgCommandComplete
+			if _, err := got.whole(size); err != nil {
+				t.Fatal("a message is cut")
+			}
+		}
+		if shown != (q.finished && q.err == nil) || shown && !bytes.Contains(in, []byte("\x00\x00\x00\x047:7:")) {
+			t.Fatalf("shown: %v, finished: %v, err: %v", shown, q.finished, q.err)
+		}
+	})
 }
 
 func FuzzTarget(f *testing.F) {

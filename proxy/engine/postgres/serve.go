@@ -212,6 +212,9 @@ func (r *relay) unknown() error {
 		if a.command == nil || a.command.done || err != nil {
 			return
 		}
+		if a.command.held {
+			a.command.drop()
+		}
 		final := a.command.final()
 		final.Unknown = true
 		err = r.s.Respond(a.command.permit, final)

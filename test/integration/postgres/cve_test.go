@@ -69,7 +69,7 @@ func secondStartup(t *testing.T, server *pgtest.Server) {
 
 // CVE-2021-3935 and its kin: what was sent before TLS was taken for what was sent in it.
 func bytesBeforeTLS(t *testing.T, server *pgtest.Server) {
-	g := start(t, server)
+	g := start(t, server, signInWithin(10*time.Second))
 	g.grant("agent", v1alpha1.AccessReadOnly)
 	before := server.Log(t)
 	for name, early := range map[string][]byte{
@@ -188,7 +188,7 @@ func databaseName(t *testing.T, server *pgtest.Server) {
 // Handshakes that stall at every step, by the thousand, keep nobody out and end by
 // themselves.
 func stalledHandshakes(t *testing.T, server *pgtest.Server) {
-	g := start(t, server)
+	g := start(t, server, signInWithin(30*time.Second))
 	c := g.grant("agent", v1alpha1.AccessReadOnly)
 	hello := []byte{0x16, 3, 1, 1, 0, 1, 0, 0, 0xfc, 3, 3}
 	stall := []func(net.Conn){
