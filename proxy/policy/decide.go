@@ -107,8 +107,24 @@ func refuseUnknown(c *Command) *Refusal {
 		Hint: "write the command in another way, or ask an administrator"}
 	if c != nil && c.SQL != nil && c.SQL.Unknown != "" {
 		r.Message = "the command is denied because it is not understood: " + Printable(c.SQL.Unknown, maxShownText)
+		r.point(&c.SQL.Fault)
 	}
 	return r
+}
+
+// What to do about a refusal that keeps masks, where the fault says nothing better.
+const (
+	hintMasked = "select masked columns as plain output columns, and leave them out of conditions, joins, sorting and expressions;" +
+		" docs/masking.md says what a rule can admit (predicates: Equality, expressions: MaskOutput)"
+	hintOtherwise = "write it in a plainer way; docs/masking.md says what is taken where columns are masked"
+)
+
+// point adds what a fault says.
+func (r *Refusal) point(f *sql.Fault) {
+	r.Fault, r.Position = f.Kind, f.Position
+	if f.Advice != "" {
+		r.Hint = Printable(f.Advice, maxShownText)
+	}
 }
 
 // isSound reports whether facts speak of known things alone and do not contradict
@@ -148,9 +164,16 @@ func (s *sessionRules) denied(q *question) (Decision, bool) {
 	}
 	if f.MaskViolation != "" && !s.masks.Empty() {
 		rule := s.masks.behind(f.MaskedColumn)
-		return Decision{Rule: rule, Refusal: &Refusal{Code: CodeMaskedColumn, Rule: RuleName(rule),
-			Message: withMessage("the command is denied to keep masked columns masked", Printable(f.MaskViolation, maxShownText)),
-			Hint:    "select masked columns as plain output columns, and leave them out of conditions, joins, sorting and expressions"}}, true
+		r := &Refusal{Code: CodeMaskedColumn, Rule: RuleName(rule), Hint: hintOtherwise,
+			Message: withMessage("the command is denied to keep masked columns masked", Printable(f.MaskViolation, maxShownText))}
+		switch {
+		case f.Fault.Kind != "":
+			r.Message = Printable(f.MaskViolation, maxShownText)
+		case f.MaskedColumn != "":
+			r.Hint = hintMasked
+		}
+		r.point(&f.Fault)
+		return Decision{Rule: rule, Refusal: r}, true
 	}
 	return Decision{}, false
 }

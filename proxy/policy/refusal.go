@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
+)
 
 // Code is a stable, machine-readable reason of a refusal. docs/refusals.md lists them with
 // what to do about each.
@@ -42,6 +46,9 @@ type Refusal struct {
 	Request string // name of the ApprovalRequest, if there is one
 	Message string // what was refused and by what
 	Hint    string // what to do next
+	// Fault and Position are of the command's text, as in sql.Fault.
+	Fault    sql.FaultKind
+	Position int
 }
 
 // Error returns code and message.

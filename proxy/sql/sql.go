@@ -114,6 +114,25 @@ type ComparedParameter struct {
 // Span is a range of bytes of the command's text.
 type Span struct{ Start, End int }
 
+// FaultKind is a fault of the client's that the server itself would find, and that programs
+// act on.
+type FaultKind string
+
+const (
+	FaultSyntax     FaultKind = "Syntax"     // the text does not parse
+	FaultNoRelation FaultKind = "NoRelation" // it names a relation that does not exist, or cannot be seen
+	FaultNoColumn   FaultKind = "NoColumn"   // it names a column that does not exist
+	FaultNoDatabase FaultKind = "NoDatabase" // the session is for a database that does not exist
+)
+
+// Fault is what its author may mend about a text that is refused. The zero value says
+// nothing.
+type Fault struct {
+	Kind     FaultKind
+	Position int    // in the text, in characters from 1; zero if it is not known
+	Advice   string // what to do, a safe sentence; empty for the usual advice
+}
+
 // Facts is what is known of one command, which may hold several statements. The zero
 // value says that nothing is known.
 type Facts struct {
@@ -151,6 +170,9 @@ type Facts struct {
 	// MaskedColumn is the column behind MaskViolation as SCHEMA.TABLE.COLUMN, if there is
 	// one.
 	MaskedColumn string
+
+	// Fault says more about Unknown or MaskViolation, for the author of the text.
+	Fault Fault
 
 	// Compared are the parameters that are compared with masked columns.
 	Compared []ComparedParameter

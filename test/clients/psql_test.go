@@ -76,9 +76,19 @@ var failing = []string{
 	"drop table if exists nowhere;",
 	"fetch 1 from nothing;",
 	"select 'a' ||;",
+	"select 'ünï',\n  nothing\nfrom orders;",
+	"select o.nothing from orders o;",
+	"explain select nothing from orders;",
+	"select 'ü' from orders \\; select * from nowhere;",
+	"select * from nowhere.orders;",
+	"select *\nfrm orders\nwhere 'ü' = 'ü';",
 	"\\d nowhere",
 	"\\sf nothing",
 }
+
+// fault is what psql shows of the faults of a text that programs and people look for: the
+// SQLSTATE of what does not parse or is not there, and the place.
+var fault = regexp.MustCompile(`ERROR: +(42601|42703|42P01|3F000)|(?m:^LINE .*\n *\^$)`)
 
 // widths are the blanks and dashes that fill a table.
 var widths = regexp.MustCompile(`([ -])[ -]*`)
@@ -166,6 +176,9 @@ func TestPsqlShowsErrorsAndNotices(t *testing.T) {
 					t.Errorf("%s\n%s", c, d)
 				}
 				continue
+			}
+			if f := fault.FindAllString(want[c], -1); len(f) > 1 && !slices.Equal(f, fault.FindAllString(strings.ReplaceAll(got[c], "3F000", "42P01"), -1)) {
+				t.Errorf("%s: the fault is shown as\n%s\nnot as\n%s", c, got[c], want[c])
 			}
 			if strings.Contains(want[c], "ERROR") && !regexp.MustCompile("ERROR: +").MatchString(got[c]) {
 				t.Errorf("%s: an error is shown as %q", c, got[c])

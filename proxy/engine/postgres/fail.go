@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 // SQLSTATEs that the gate itself answers with.
@@ -21,6 +23,10 @@ const (
 	stateCanceled       = "57014"
 	stateShutdown       = "57P01"
 	stateIdle           = "57P05"
+	stateSyntax         = "42601"
+	stateNoColumn       = "42703"
+	stateNoRelation     = "42P01"
+	stateNoDatabase     = "3D000"
 	stateCannotConnect  = "57P03"
 	stateFailed         = "25P02"
 	stateInvalidSetting = "22023"
@@ -34,6 +40,7 @@ type failure struct {
 	message string
 	detail  string
 	hint    string
+	at      int    // position in the text, in characters from 1; zero for none
 	routine string // of the target's source
 	ours    bool   // in place of what the target says
 }
@@ -44,10 +51,14 @@ func (f *failure) Error() string { return f.message }
 // response returns an ErrorResponse or NoticeResponse.
 func (f *failure) response(kind byte, severity string) []byte {
 	m := beginMessage(nil, kind)
+	position := ""
+	if f.at > 0 {
+		position = strconv.Itoa(f.at)
+	}
 	for _, field := range []struct {
 		code byte
 		text string
-	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}, {'R', f.routine}} {
+	}{{'S', severity}, {'V', severity}, {'C', f.state}, {'M', f.message}, {'D', f.detail}, {'H', f.hint}, {'P', position}, {'R', f.routine}} {
 		if field.text != "" {
 			m = appendString(append(m, field.code), strings.ReplaceAll(field.text, "\x00", ""))
 		}
@@ -77,7 +88,10 @@ func failureOf(err error, when during) *failure {
 		return &failure{state: stateShutdown, message: string(policy.CodeShutdown) + ": the session was ended",
 			hint: "connect again; an administrator finds the cause in the proxy's log"}
 	}
-	f := &failure{state: stateOf(r.Code, when), message: r.Error(), hint: r.Hint}
+	f := &failure{state: stateOf(r.Code, when), message: r.Error(), hint: r.Hint, at: r.Position}
+	if state, ok := faultStates[r.Fault]; ok {
+		f.state = state
+	}
 	var detail []string
 	if r.Rule != "" {
 		detail = append(detail, "Rule: "+r.Rule+".")
@@ -88,6 +102,11 @@ func failureOf(err error, when during) *failure {
 	f.detail = strings.Join(detail, " ")
 	return f
 }
+
+// faultStates are the server's own SQLSTATEs for faults of the client's, which programs look
+// for.
+var faultStates = map[sql.FaultKind]string{sql.FaultSyntax: stateSyntax, sql.FaultNoRelation: stateNoRelation, sql.FaultNoColumn: stateNoColumn,
+	sql.FaultNoDatabase: stateNoDatabase}
 
 func stateOf(code policy.Code, when during) string {
 	switch code {

@@ -19,6 +19,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 const (
@@ -70,6 +71,10 @@ func (e *errTarget) refusal() *policy.Refusal {
 	// A backend that cannot use a Target says so in a sentence that is for clients too.
 	if r := new(policy.Refusal); errors.As(e.cause, &r) {
 		return r
+	}
+	if e.client {
+		return &policy.Refusal{Code: policy.CodeUpstream, Message: e.sentence, Fault: sql.FaultNoDatabase,
+			Hint: "name one that it has: psql -d NAME, or /NAME at the end of the URI's host; a client that names none asks for a database with the name of its user"}
 	}
 	return &policy.Refusal{Code: policy.CodeUpstream, Message: e.sentence, Hint: "an administrator finds the cause in the Target's conditions"}
 }

@@ -118,6 +118,7 @@ func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult,
 		return nil, nil, fmt.Errorf("parse a statement: %w", err)
 	case err != nil:
 		facts.Unknown = sentence(err)
+		facts.Fault = faultOf(err, text)
 		return nil, facts, nil
 	}
 	tree := new(pgquery.ParseResult)
@@ -144,6 +145,16 @@ func sentence(err error) string {
 		return err.Error()
 	}
 	return "the statement cannot be parsed now"
+}
+
+// faultOf says where a text does not parse.
+func faultOf(err error, text []byte) sql.Fault {
+	var syntax *parser.SyntaxError
+	if !errors.As(err, &syntax) {
+		return sql.Fault{}
+	}
+	return sql.Fault{Kind: sql.FaultSyntax, Position: syntax.Position,
+		Advice: "correct the statement; nothing of it was executed. The gate reads the grammar of PostgreSQL 17"}
 }
 
 // makesOrUses reports whether a command makes or uses a cursor or prepared statement, which

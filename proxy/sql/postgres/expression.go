@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 // use checks an expression in which no masked column may appear, and which may hold
@@ -168,13 +170,18 @@ func (t *tracer) reference(ref *pgquery.ColumnRef, s *scope) column {
 			t.hiddenRow(s, name)
 		}
 	} else {
-		c, found = t.qualified(s, fields[:len(fields)-1], name)
+		c, found = t.qualified(s, fields[:len(fields)-1], name, ref.Location)
 	}
 	if !found {
-		t.deny("a column that is not known is named")
+		t.noColumn(name, ref.Location)
 		return column{secret: true}
 	}
 	return c
+}
+
+// noColumn refuses a name that is no column's. The server might take it for a function's.
+func (t *tracer) noColumn(name string, at int32) {
+	t.denyName(sql.FaultNoColumn, at, "the column "+quoteIdent(name)+" does not exist", "check its spelling")
 }
 
 // wholeRow resolves the name of a source used as a value.

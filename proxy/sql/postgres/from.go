@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 // maxSourceColumns bounds the columns of one FROM clause.
@@ -119,11 +121,13 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 	r := t.names.find(m.Schemaname, m.Relname)
 	switch {
 	case r == nil:
-		t.deny("the relation " + quoteIdent(m.Relname) + " does not exist, or cannot be seen")
+		t.denyName(sql.FaultNoRelation, m.Location, "the relation "+quoteIdent(m.Relname)+" does not exist, or cannot be seen",
+			"check its spelling, and name its schema if that is not in search_path")
 		return nil
 	case r.system && visibleCatalogs[r.name]:
 	case r.system:
-		t.deny("the catalog relation " + quoteIdent(r.name) + " may show values that are masked elsewhere")
+		t.denyWith("the catalog relation "+quoteIdent(r.name)+" may show values that are masked elsewhere",
+			"do without it: it shows statements, statistics or settings in which values may stand; information_schema and most of pg_catalog can be read")
 		return nil
 	case r.kind != 'r' && r.kind != 'p' && r.kind != 'v':
 		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables and views can be used")

@@ -102,6 +102,9 @@ func (m *meanings) candidates(name []string) []*ownFunction {
 	return out
 }
 
+// advicePin says how a function of users is admitted.
+const advicePin = "have an administrator list it under functions of a MaskingRule, after reading it; docs/masking.md says how"
+
 // mayCall denies calls of functions that are neither the server's own nor admitted.
 func (t *tracer) mayCall(name []string) bool {
 	fn := name[len(name)-1]
@@ -112,7 +115,7 @@ func (t *tracer) mayCall(name []string) bool {
 	}
 	for _, f := range found {
 		if !f.Extension && !pins(t.pinned, f) {
-			t.deny("the function " + quoteIdent(f.schema+"."+fn) + " is defined by a user of this database, and no rule pins it as it is")
+			t.denyWith("the function "+quoteIdent(f.schema+"."+fn)+" is defined by a user of this database, and no rule pins it as it is", advicePin)
 			return false
 		}
 		if len(name) == 1 && f.Builtin && !f.Extension {
@@ -127,7 +130,8 @@ func (t *tracer) mayCall(name []string) bool {
 	case len(found) > 0 && (len(name) == 2 || !found[0].Builtin):
 		return true
 	case !t.usable(fn):
-		t.deny("the function " + quoteIdent(fn) + " is not on the list of functions that may be called on this target")
+		t.denyWith("the function "+quoteIdent(fn)+" is not on the list of functions that may be called on this target",
+			"do without it; only functions that compute from their arguments or describe the catalog are on the list")
 		return false
 	}
 	return true

@@ -69,7 +69,7 @@ func (t *tracer) column(s *scope, name string) (column, bool) {
 }
 
 // qualified resolves a name qualified by a source.
-func (t *tracer) qualified(s *scope, qualifier []string, name string) (column, bool) {
+func (t *tracer) qualified(s *scope, qualifier []string, name string, at int32) (column, bool) {
 	var found []column
 	for ; s != nil; s = s.outer {
 		for _, src := range s.sources {
@@ -84,7 +84,7 @@ func (t *tracer) qualified(s *scope, qualifier []string, name string) (column, b
 			}
 			if len(cs) == 0 {
 				// The server would go on to call a function of that name on the row.
-				t.deny("a column that is not known is named")
+				t.noColumn(name, at)
 				return column{}, false
 			}
 			found = append(found, cs...)

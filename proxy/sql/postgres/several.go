@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 
@@ -96,7 +97,10 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 			t.deny(which + "it is not known")
 		case p.Facts.MaskViolation != "":
 			t.deny(which + p.Facts.MaskViolation)
-			t.masked = p.Facts.MaskedColumn
+			t.masked, t.fault = p.Facts.MaskedColumn, p.Facts.Fault
+			if from := int(r.StmtLocation); t.fault.Position > 0 && from <= len(in.Text) {
+				t.fault.Position += utf8.RuneCount(in.Text[:from])
+			}
 		case !may:
 			t.deny(which + kind + " is sent together with others; send it in a message of its own")
 		case redefined && p.Facts.Definitions != nil:
@@ -110,6 +114,7 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 	f.Sensitive, f.SensitiveParameters = f.Sensitive || t.sensitive, f.SensitiveParameters || t.sensitive
 	if t.violated() {
 		f.MaskViolation, f.MaskedColumn, f.Sensitive, f.SensitiveParameters = t.violation, t.masked, true, true
+		f.Fault = t.fault
 		return nil
 	}
 	s.join(f)

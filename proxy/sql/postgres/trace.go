@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 
@@ -18,7 +19,8 @@ type tracer struct {
 	view      *view // whose definition is being established; nil outside of views
 	used      map[*relation]bool
 	violation string
-	masked    string // the column behind the violation
+	masked    string    // the column behind the violation
+	fault     sql.Fault // its Position in bytes of the text, from 1
 	sensitive bool
 	depth     int
 	effort    int
@@ -46,6 +48,43 @@ func (t *tracer) deny(why string) {
 	if !t.violated() {
 		t.violation = why
 	}
+}
+
+// denyWith refuses as deny does, and says what to do.
+func (t *tracer) denyWith(why, advice string) {
+	if !t.violated() {
+		t.fault = sql.Fault{Advice: advice}
+	}
+	t.deny(why)
+}
+
+// denyName refuses a command for a name that means nothing, where it stands in the text.
+func (t *tracer) denyName(kind sql.FaultKind, at int32, why, advice string) {
+	if !t.violated() {
+		t.fault = sql.Fault{Kind: kind, Advice: advice}
+		if t.view == nil {
+			t.fault.Position = int(at) + 1
+		}
+	}
+	t.deny(why)
+}
+
+// pointsTo returns the fault of a command with this text, of which m is the statement.
+func (t *tracer) pointsTo(text []byte, m any) sql.Fault {
+	f := t.fault
+	if e, ok := m.(*pgquery.ExplainStmt); ok {
+		m = unwrap(e.Query)
+	}
+	switch m.(type) {
+	case *pgquery.ExecuteStmt, *pgquery.FetchStmt: // the place is in another text
+		f.Position = 0
+	}
+	if f.Position = f.Position - 1; f.Position < 0 || f.Position > len(text) {
+		f.Position = 0
+		return f
+	}
+	f.Position = utf8.RuneCount(text[:f.Position]) + 1
+	return f
 }
 
 func (t *tracer) denyColumn(c column, why string) {
@@ -92,6 +131,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	f.Sensitive, f.SensitiveParameters = f.Sensitive || t.sensitive, f.SensitiveParameters || t.sensitive
 	if t.violated() {
 		f.MaskViolation, f.MaskedColumn, f.Sensitive, f.SensitiveParameters = t.violation, t.masked, true, true
+		f.Fault = t.pointsTo(in.Text, single(tree))
 		return nil
 	}
 	f.Compared = t.compared
@@ -280,7 +320,7 @@ func (t *tracer) silent(m any, s *scope) {
 	case *pgquery.GrantStmt, *pgquery.GrantRoleStmt, *pgquery.AlterDefaultPrivilegesStmt:
 		t.deny("rights are given or taken; on a target with masks that could let others see what is masked here, so it is for an administrator")
 	case *pgquery.VariableSetStmt:
-		t.deny("the setting " + quoteIdent(m.Name) + " cannot be changed on a target with masks")
+		t.denyWith("the setting "+quoteIdent(m.Name)+" cannot be changed on a target with masks", "leave it as it is, or have the owner of the login set it with ALTER ROLE … SET")
 	default:
 		t.deny("this kind of statement is not used on a target with masks")
 	}

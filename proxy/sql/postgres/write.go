@@ -26,16 +26,24 @@ func (t *tracer) target(m *pgquery.RangeVar) (*relation, *source) {
 	return r, src
 }
 
+// denyTelling refuses a write whose success would tell of masked values.
+func (t *tracer) denyTelling(r *relation, name, why string) {
+	if !t.violated() {
+		t.fault.Advice = "leave the column out; or have an administrator set predicates: Equality in the rule that masks, by which conflicts of unique columns may be seen"
+	}
+	t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + name}, why+": whether it succeeds would tell of masked values")
+}
+
 // assign checks a value that is written to a column. To a masked one only a constant or a
 // parameter may be written: it came from the client.
 func (t *tracer) assign(r *relation, name string, value *pgquery.Node, s *scope) {
 	cs := columnsNamed(r.columns, name)
 	if len(cs) != 1 {
-		t.deny("a column that is not known is assigned")
+		t.noColumn(name, -1)
 		return
 	}
 	if unwrapped := value.GetSetToDefault(); unwrapped == nil && r.telling[name] {
-		t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + name}, "cannot be written: whether it succeeds would tell of masked values")
+		t.denyTelling(r, name, "cannot be written")
 		return
 	}
 	if cs[0].mask == 0 && !cs[0].secret {
@@ -204,7 +212,7 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			return
 		}
 		if r.telling[c.Name] && c.Val.GetSetToDefault() != nil {
-			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: whether it succeeds would tell of masked values")
+			t.denyTelling(r, c.Name, "cannot be updated")
 			return
 		}
 		multi := c.Val.GetMultiAssignRef()
@@ -296,7 +304,7 @@ func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
 	t.unmasked(columns, copied)
 	for _, c := range columns {
 		if m.IsFrom && r.telling[c.name] {
-			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.name}, "cannot be written: whether it succeeds would tell of masked values")
+			t.denyTelling(r, c.name, "cannot be written")
 		}
 	}
 	level := s.inner()

@@ -168,7 +168,7 @@ func databaseName(t *testing.T, server *pgtest.Server) {
 	}
 	for _, name := range names {
 		// To a grant for every database it is a name like any other, and arrives as it is.
-		if err := sign(everything, name); sqlState(err) != "08006" || !strings.Contains(err.Error(), "no such database") {
+		if err := sign(everything, name); sqlState(err) != "3D000" || !strings.Contains(err.Error(), "no such database") {
 			t.Errorf("%q: %v", name, err)
 		}
 		if !strings.Contains(server.Log(t), fmt.Sprintf("database \"%s\" does not exist", name)) {

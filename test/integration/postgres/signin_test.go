@@ -152,7 +152,7 @@ func TestSignIn(t *testing.T) {
 	if server.Log(t) != before {
 		t.Error("something reached the target")
 	}
-	refuse("no such database", g.uri(c, "nothing", ""), "08006", "no such database")
+	refuse("no such database", g.uri(c, "nothing", ""), "3D000", "no such database")
 
 	t.Run("certificate", func(t *testing.T) {
 		bare := c

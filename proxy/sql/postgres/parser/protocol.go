@@ -39,7 +39,7 @@ type Result struct {
 
 // SyntaxError says that a text is not SQL.
 type SyntaxError struct {
-	Position int // of the first byte that does not fit, from 1; zero if not known
+	Position int // of what does not fit, in characters from 1; zero if not known
 }
 
 // Error names the position and nothing of the text.
@@ -47,7 +47,7 @@ func (e *SyntaxError) Error() string {
 	if e.Position <= 0 {
 		return "syntax error"
 	}
-	return fmt.Sprintf("syntax error at byte %d", e.Position)
+	return fmt.Sprintf("syntax error at character %d", e.Position)
 }
 
 // appendReply appends a frame.
