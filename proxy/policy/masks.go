@@ -10,6 +10,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/masking"
 	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/masking/fn"
+	"github.com/cardea-dev/cardea/proxy/masking/fn/null"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -182,6 +183,9 @@ func (m *masks) Functions() []sql.PinnedFunction { return m.functions }
 // Func returns the function of a mask and the rule that it is from.
 func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
 	at := ref &^ sql.WholeValue
+	if at == sql.Hidden {
+		return null.Func{}, v1alpha1.RuleReference{}
+	}
 	if at == 0 || uint64(at) > uint64(len(m.all)) {
 		return withhold{}, v1alpha1.RuleReference{}
 	}

@@ -35,6 +35,10 @@ type MaskRef uint32
 // hidden whole, whatever the mask shows of the column itself.
 const WholeValue MaskRef = 1 << 31
 
+// Hidden is the MaskRef of columns that no rule needs to name and nobody sees on a target with
+// masks, because values of other columns may stand in them: they are NULL.
+const Hidden = WholeValue - 1
+
 // Columns tells which columns are masked. Implementations are immutable and safe for
 // concurrent use.
 type Columns interface {
@@ -118,6 +122,7 @@ type Span struct{ Start, End int }
 // act on.
 type FaultKind string
 
+// The faults.
 const (
 	FaultSyntax     FaultKind = "Syntax"     // the text does not parse
 	FaultNoRelation FaultKind = "NoRelation" // it names a relation that does not exist, or cannot be seen

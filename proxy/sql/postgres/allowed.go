@@ -1,5 +1,7 @@
 package postgres
 
+import "github.com/cardea-dev/cardea/proxy/sql"
+
 // What a statement on a target with masks may use. These lists are short on purpose: what
 // is not on them is denied, and can be added once somebody has looked at what it shows.
 
@@ -13,16 +15,20 @@ var visibleCatalogs = words(`
 	pg_publication_rel pg_publication_tables pg_range pg_rewrite pg_roles pg_rules pg_sequence pg_sequences pg_settings pg_shdescription
 	pg_statistic_ext pg_subscription pg_tables pg_tablespace pg_timezone_abbrevs pg_timezone_names pg_trigger pg_ts_config pg_ts_config_map pg_ts_dict
 	pg_ts_parser pg_ts_template pg_type pg_views pg_parameter_acl pg_group pg_shdepend
+	pg_seclabel pg_seclabels pg_shseclabel
+	pg_locks pg_stat_activity pg_stat_gssapi pg_stat_ssl pg_stat_user_indexes pg_stat_user_tables
 	applicable_roles character_sets check_constraints collations column_domain_usage column_privileges column_udt_usage columns
 	constraint_column_usage constraint_table_usage domain_constraints domains enabled_roles element_types information_schema_catalog_name
 	key_column_usage parameters referential_constraints role_column_grants role_table_grants routine_privileges routines schemata sequences
 	sql_features table_constraints table_privileges tables triggers triggered_update_columns usage_privileges view_column_usage
 	view_table_usage views`)
 
-// secretColumns are columns of those relations that do hold values: the stored default of
-// an added column is the value of every older row. Or credentials: a subscription's
-// connection string.
-var secretColumns = words("pg_attribute.attmissingval pg_subscription.subconninfo")
+// hiddenColumns are columns of those relations that do hold values, and are shown as NULL: the
+// stored default of an added column is the value of every older row; statements of others have
+// constants; keys of advisory locks may be made of values, and the pages of locks tell where
+// in an index a value is. Or credentials: a subscription's connection string.
+var hiddenColumns = words(`pg_attribute.attmissingval pg_subscription.subconninfo pg_stat_activity.query
+	pg_locks.page pg_locks.tuple pg_locks.classid pg_locks.objid pg_locks.objsubid`)
 
 // visibleReads are functions that read the session or definitions and show no values of
 // rows; functions that depend on their arguments alone need no list.
@@ -49,7 +55,8 @@ var visibleReads = words(`
 	to_regcollation to_regnamespace to_regoper to_regoperator to_regproc to_regprocedure to_regrole to_regtype to_timestamp to_tsquery
 	to_tsvector transaction_timestamp ts_headline txid_current txid_current_if_assigned txid_current_snapshot version websearch_to_tsquery
 	aclexplode row_to_json json_to_record json_to_recordset jsonb_to_record jsonb_to_recordset numeric money ts_token_type
-	random clock_timestamp timeofday gen_random_uuid nextval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
+	pg_blocking_pids pg_relation_filepath pg_show_all_settings
+	random clock_timestamp timeofday gen_random_uuid nextval setval currval lastval pg_is_in_recovery pg_sleep pg_relation_size pg_table_size
 	pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size pg_partition_tree pg_partition_ancestors
 	date_add date_subtract json_agg_strict json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict jsonb_agg_strict
 	random_normal array_sample array_shuffle uuidv4 uuidv7 to_regtypemod pg_basetype pg_get_acl has_largeobject_privilege`)
@@ -68,7 +75,11 @@ var hiddenPure = words("ts_rewrite xpath_table")
 func (t *tracer) usable(name string) bool { return usable(name, t.names.major()) }
 
 func usable(name string, major int) bool {
-	return (pureFunctions[name] || visibleReads[name]) && !absentFunctions[major][name] && !hiddenPure[name] && dangers(name) == ""
+	if absentFunctions[major][name] || hiddenPure[name] {
+		return false
+	}
+	d := dangers(name)
+	return d == sql.FeatureAdvisoryLock || d == "" && (pureFunctions[name] || visibleReads[name])
 }
 
 // plainTypes are the built-in types that a statement may cast to.
@@ -82,10 +93,13 @@ var plainTypes = words(`bool int2 int4 int8 float4 float8 numeric money text var
 // plainSettings are settings that a session on a target with masks may change: they alter
 // neither how statements are read nor what names mean nor what anybody may see.
 var plainSettings = words(`application_name bytea_output client_min_messages constraint_exclusion cpu_tuple_cost cursor_tuple_fraction datestyle
-	default_statistics_target default_transaction_deferrable default_transaction_isolation default_transaction_read_only effective_cache_size enable_bitmapscan
+	default_statistics_target default_tablespace default_transaction_deferrable default_transaction_isolation default_transaction_read_only effective_cache_size enable_bitmapscan
+	enable_async_append enable_gathermerge enable_incremental_sort enable_parallel_append enable_parallel_hash enable_partition_pruning
+	enable_partitionwise_aggregate enable_partitionwise_join enable_tidscan escape_string_warning hash_mem_multiplier max_parallel_maintenance_workers
+	max_parallel_workers parallel_setup_cost parallel_tuple_cost synchronous_commit
 	enable_hashagg enable_hashjoin enable_indexonlyscan enable_indexscan enable_material enable_memoize enable_mergejoin enable_nestloop
 	enable_seqscan enable_sort extra_float_digits from_collapse_limit geqo idle_in_transaction_session_timeout idle_session_timeout
-	intervalstyle jit join_collapse_limit lc_monetary lc_numeric lc_time lock_timeout maintenance_work_mem max_parallel_workers_per_gather
+	intervalstyle jit jit_above_cost join_collapse_limit lc_monetary lc_numeric lc_time lock_timeout maintenance_work_mem max_parallel_workers_per_gather
 	plan_cache_mode random_page_cost seq_page_cost statement_timeout temp_buffers timezone transaction_deferrable transaction_isolation transaction_read_only transaction_timeout work_mem
 	xmloption`)
 
@@ -95,10 +109,12 @@ var rowFunctions = map[string][]string{
 	"generate_series": {""}, "unnest": {""}, "generate_subscripts": {""}, "regexp_split_to_table": {""}, "string_to_table": {""}, "regexp_matches": {""},
 	"json_array_elements": {"value"}, "jsonb_array_elements": {"value"}, "json_array_elements_text": {"value"}, "jsonb_array_elements_text": {"value"},
 	"json_each": {"key", "value"}, "jsonb_each": {"key", "value"}, "json_each_text": {"key", "value"}, "jsonb_each_text": {"key", "value"},
-	"json_object_keys": {""}, "jsonb_object_keys": {""}, "jsonb_path_query": {""}, "current_schemas": {""}, "current_setting": {""}, "now": {""},
+	"json_object_keys": {""}, "jsonb_object_keys": {""}, "jsonb_path_query": {""}, "string_to_array": {""}, "current_schemas": {""}, "current_setting": {""}, "now": {""},
 	"version": {""}, "current_database": {""}, "pg_options_to_table": {"option_name", "option_value"},
-	"aclexplode":        {"grantor", "grantee", "privilege_type", "is_grantable"},
-	"ts_token_type":     {"tokid", "alias", "description"},
+	"aclexplode":    {"grantor", "grantee", "privilege_type", "is_grantable"},
+	"ts_token_type": {"tokid", "alias", "description"},
+	"pg_show_all_settings": {"name", "setting", "unit", "category", "short_desc", "extra_desc", "context", "vartype", "source", "min_val", "max_val", "enumvals",
+		"boot_val", "reset_val", "sourcefile", "sourceline", "pending_restart"},
 	"pg_get_keywords":   {"word", "catcode", "barelabel", "catdesc", "baredesc"},
 	"pg_partition_tree": {"relid", "parentrelid", "isleaf", "level"}, "pg_partition_ancestors": {"relid"},
 }

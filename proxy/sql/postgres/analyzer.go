@@ -118,7 +118,7 @@ func (a *Analyzer) read(ctx context.Context, text []byte) (*pgquery.ParseResult,
 		return nil, nil, fmt.Errorf("parse a statement: %w", err)
 	case err != nil:
 		facts.Unknown = sentence(err)
-		facts.Fault = faultOf(err, text)
+		facts.Fault = faultOf(err)
 		return nil, facts, nil
 	}
 	tree := new(pgquery.ParseResult)
@@ -148,7 +148,7 @@ func sentence(err error) string {
 }
 
 // faultOf says where a text does not parse.
-func faultOf(err error, text []byte) sql.Fault {
+func faultOf(err error) sql.Fault {
 	var syntax *parser.SyntaxError
 	if !errors.As(err, &syntax) {
 		return sql.Fault{}

@@ -61,6 +61,12 @@ func harmlessValue(name, value string) bool {
 		return value == "on" || value == "true" || value == "off" || value == "false"
 	case "client_encoding":
 		return value == "utf8" || value == "utf-8" || value == "unicode"
+	case "check_function_bodies":
+		// Off, as pg_dump has it, lets functions be made whose bodies do not compile; what a body
+		// may do is decided where it is made.
+		return value == "on" || value == "true" || value == "off" || value == "false"
+	case "default_table_access_method":
+		return value == "heap"
 	}
 	return false
 }
@@ -125,4 +131,33 @@ func (c *classifier) pin(m *pgquery.SelectStmt) {
 func (c *classifier) setConfig() {
 	c.feature(sql.FeatureSettingEscape)
 	c.raise(sql.GroupAdministration)
+}
+
+// configures reports whether a call is set_config of a setting that SET may change, as clients
+// do when they start. What belongs to the transaction is left to SET, which comes by itself.
+func (t *tracer) configures(f *pgquery.FuncCall, name []string) bool {
+	own := len(name) == 2 && name[0] == "pg_catalog" || len(name) == 1 && !t.names.functions["set_config"]
+	if !own || last(f.Funcname) != "set_config" || len(f.Args) != 3 || f.AggOrder != nil || f.AggFilter != nil || f.Over != nil || f.FuncVariadic || f.AggStar || f.AggDistinct {
+		return false
+	}
+	setting, value := f.Args[0].GetAConst().GetSval(), f.Args[1].GetAConst().GetSval()
+	if setting == nil || value == nil || f.Args[2].GetAConst().GetBoolval() == nil {
+		return false
+	}
+	key := strings.ToLower(setting.Sval)
+	return plainSettings[key] && !strings.Contains(key, "transaction_") || harmlessValue(key, value.Sval)
+}
+
+// settleConfigured denies set_config beside rows of tables: when it is called depends on
+// them, and how they are written on it.
+func (t *tracer) settleConfigured() {
+	if !t.configured {
+		return
+	}
+	for r := range t.used {
+		if !r.system {
+			t.denyWith("set_config is called in a statement that reads tables", "send it as a statement of its own")
+			return
+		}
+	}
 }

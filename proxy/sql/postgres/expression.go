@@ -133,6 +133,10 @@ func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 		}
 		return
 	}
+	if t.configures(f, name) {
+		t.configured = true
+		return
+	}
 	if len(name) == 0 || !t.mayCall(name) {
 		t.deny("a function is called that is not known")
 		return

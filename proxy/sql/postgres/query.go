@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
 // with establishes the queries of a WITH clause, in a level of their own.
@@ -216,11 +218,27 @@ func (t *tracer) value(n *pgquery.Node, level *scope) column {
 		t.deny("a sub-select as an expression has not one column")
 		return column{}
 	}
+	if c, found := t.hidden(n.GetFuncCall(), level); found {
+		return c
+	}
 	if c, found := t.derived(n, level); found {
 		return c
 	}
 	t.use(n, level, "an expression")
 	return column{}
+}
+
+// hidden establishes an output of a function that counts what was read, of the parts of long
+// values too: clients that describe indexes ask for it, and get NULL.
+func (t *tracer) hidden(f *pgquery.FuncCall, level *scope) (column, bool) {
+	const counter = "pg_stat_get_numscans"
+	name := names(f.GetFuncname())
+	own := len(name) == 2 && name[0] == "pg_catalog" || len(name) == 1 && !t.names.functions[counter]
+	if !own || name[len(name)-1] != counter || len(f.Args) != 1 || f.AggFilter != nil || f.Over != nil || len(f.AggOrder) > 0 {
+		return column{}, false
+	}
+	t.use(f.Args[0], level, "a call of "+quoteIdent(counter))
+	return column{name: counter, mask: sql.Hidden, origin: "pg_catalog." + counter}, true
 }
 
 // subSelect establishes the query of a sub-select in an expression, and keeps what it yields.

@@ -347,6 +347,8 @@ func (k *known) describeColumn(r *relation, name string, number int, kin [][3]st
 		}
 		break
 	}
-	c.secret = r.schema == "pg_catalog" && secretColumns[r.name+"."+name]
+	if r.schema == "pg_catalog" && hiddenColumns[r.name+"."+name] {
+		c.mask, c.origin, c.uses = sql.Hidden, r.schema+"."+r.name+"."+name, sql.Uses{}
+	}
 	return c, nil
 }

@@ -97,10 +97,7 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 			t.deny(which + "it is not known")
 		case p.Facts.MaskViolation != "":
 			t.deny(which + p.Facts.MaskViolation)
-			t.masked, t.fault = p.Facts.MaskedColumn, p.Facts.Fault
-			if from := int(r.StmtLocation); t.fault.Position > 0 && from <= len(in.Text) {
-				t.fault.Position += utf8.RuneCount(in.Text[:from])
-			}
+			t.masked, t.fault = p.Facts.MaskedColumn, within(p.Facts.Fault, r, in.Text)
 		case !may:
 			t.deny(which + kind + " is sent together with others; send it in a message of its own")
 		case redefined && p.Facts.Definitions != nil:
@@ -119,6 +116,14 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 	}
 	s.join(f)
 	return nil
+}
+
+// within returns the fault of one statement as that of the message.
+func within(f sql.Fault, r *pgquery.RawStmt, text []byte) sql.Fault {
+	if from := int(r.StmtLocation); f.Position > 0 && from <= len(text) {
+		f.Position += utf8.RuneCount(text[:from])
+	}
+	return f
 }
 
 // part analyses one statement by its own bytes, which are what the server gets.

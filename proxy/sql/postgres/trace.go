@@ -22,8 +22,10 @@ type tracer struct {
 	masked    string    // the column behind the violation
 	fault     sql.Fault // its Position in bytes of the text, from 1
 	sensitive bool
-	depth     int
-	effort    int
+	// configured says that set_config is called.
+	configured bool
+	depth      int
+	effort     int
 	// selects are what the sub-selects in expressions yield.
 	selects map[*pgquery.SubLink][]column
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
@@ -79,7 +81,7 @@ func (t *tracer) pointsTo(text []byte, m any) sql.Fault {
 	case *pgquery.ExecuteStmt, *pgquery.FetchStmt: // the place is in another text
 		f.Position = 0
 	}
-	if f.Position = f.Position - 1; f.Position < 0 || f.Position > len(text) {
+	if f.Position--; f.Position < 0 || f.Position > len(text) {
 		f.Position = 0
 		return f
 	}
@@ -123,6 +125,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		if !t.violated() {
 			out, rows = t.top(single(tree))
 			t.settleCompared(single(tree))
+			t.settleConfigured()
 			t.makes(single(tree), in, d)
 			_, d.locks = single(tree).(*pgquery.LockStmt)
 		}

@@ -196,3 +196,19 @@ SELECT o FROM orders o
 SELECT x.o FROM (SELECT o FROM orders o LIMIT 1) x
 DELETE FROM customers WHERE id = 999
 UPDATE customers SET id = 998 WHERE id = 999
+SELECT set_config('bytea_output', 'hex', false) FROM pg_show_all_settings() WHERE name = 'bytea_output'
+SELECT pg_catalog.set_config('application_name', 'a tool', false)
+SELECT pg_try_advisory_lock(4711), pg_advisory_unlock(4711)
+SELECT pid, usename, application_name, state, query, pg_blocking_pids(pid) FROM pg_stat_activity
+SELECT * FROM pg_stat_activity
+SELECT * FROM pg_locks
+SELECT l.transactionid::varchar::bigint AS transaction_id FROM pg_locks l WHERE l.transactionid IS NOT NULL ORDER BY age(l.transactionid) DESC LIMIT 1
+SELECT n.nspname, c.relname, stat.n_live_tup FROM pg_class c JOIN pg_namespace n ON c.relnamespace = n.oid LEFT JOIN pg_stat_user_tables stat ON n.nspname = stat.schemaname AND c.relname = stat.relname
+SELECT c.relname, a.*, pg_get_expr(ad.adbin, ad.adrelid, true) AS def_value FROM pg_attribute a JOIN pg_class c ON a.attrelid = c.oid LEFT JOIN pg_attrdef ad ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum WHERE NOT a.attisdropped AND c.oid = 'customers'::regclass ORDER BY a.attnum
+SELECT x.* FROM (SELECT i.*, pg_stat_get_numscans(i.indexrelid) AS index_num_scans FROM pg_index i) x
+SELECT gss_authenticated, encrypted FROM pg_stat_gssapi WHERE pid = pg_backend_pid()
+SELECT s FROM generate_series(1, 2) i, string_to_array(current_setting('search_path'), ',') s
+SET check_function_bodies = false
+SET default_tablespace = ''
+SET default_table_access_method = heap
+SET synchronous_commit = off
