@@ -46,7 +46,11 @@ func (s *startup) settings(session *session.Session) ([]parameter, error) {
 		}
 		withMasks, known := passed[name]
 		if !known || masked && !withMasks {
-			return nil, notSet(p.name, "this gate does not pass it on", "use SET in the session")
+			hint := "use SET in the session"
+			if name == "search_path" {
+				hint = "name tables with their schema; or have the owner of the login set it with ALTER ROLE … SET search_path"
+			}
+			return nil, notSet(p.name, "this gate does not pass it on", hint)
 		}
 		list = append(list, parameter{name, p.value})
 	}

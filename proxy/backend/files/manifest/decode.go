@@ -122,7 +122,7 @@ func (d *Decoder) decode(ctx context.Context, doc *Document, raw []byte, previou
 		} `json:"metadata"`
 	}
 	if err := json.Unmarshal(asJSON, &head); err != nil {
-		doc.Err = errors.New("not a Kubernetes object: " + typeError(err))
+		doc.Err = errors.New("not a Kubernetes object: " + typeError(err, asJSON, &head))
 		return
 	}
 	doc.Kind, doc.Namespace, doc.Name = head.Kind, head.Metadata.Namespace, head.Metadata.Name
@@ -241,7 +241,7 @@ func identity(o Object) error {
 func strict(asJSON []byte, into any) error {
 	problems, err := kjson.UnmarshalStrict(asJSON, into)
 	if err != nil {
-		return errors.New("a field has a value of the wrong type: " + typeError(err))
+		return errors.New("a field has a value of the wrong type: " + typeError(err, asJSON, into))
 	}
 	if len(problems) > 0 {
 		return problems[0]
@@ -250,10 +250,13 @@ func strict(asJSON []byte, into any) error {
 }
 
 // typeError returns what may be shown of a decoding error: everything but the value.
-func typeError(err error) string {
+func typeError(err error, asJSON []byte, into any) string {
 	var typed *stdjson.UnmarshalTypeError
 	if errors.As(err, &typed) {
 		return fmt.Sprintf("%s needs a %s", typed.Field, typed.Type)
+	}
+	if s := misread(asJSON, into); s != "" {
+		return s
 	}
 	return "it cannot be decoded"
 }
