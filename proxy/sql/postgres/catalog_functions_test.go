@@ -19,13 +19,16 @@ import (
 )
 
 // volatileReads are volatile functions that were looked at one by one and change nothing.
-// A volatile function of a later release is not among them until somebody has looked.
+// A volatile function of a later release is not among them until somebody has looked:
+// array_sample, array_shuffle, random_normal (16), uuidv4 and uuidv7 (18) draw random numbers, pg_stat_get_io (16)
+// counts what all sessions read and wrote together, and timezone is volatile in 14 alone, for its abbreviations.
 var volatileReads = strings.Fields(`random clock_timestamp timeofday gen_random_uuid currval lastval pg_sleep pg_sleep_for pg_sleep_until
 	pg_is_in_recovery pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size pg_database_size pg_tablespace_size pg_blocking_pids
 	pg_safe_snapshot_blocking_pids pg_current_wal_lsn pg_current_wal_insert_lsn pg_current_wal_flush_lsn pg_last_wal_receive_lsn
 	pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_partition_tree pg_partition_ancestors pg_sequence_last_value pg_jit_available
 	txid_status pg_xact_status pg_lock_status pg_notification_queue_usage current_query pg_collation_actual_version
-	pg_database_collation_actual_version pg_xact_commit_timestamp pg_get_wal_resource_managers`)
+	pg_database_collation_actual_version pg_xact_commit_timestamp pg_get_wal_resource_managers
+	array_sample array_shuffle random_normal uuidv4 uuidv7 pg_stat_get_io timezone`)
 
 // function is what the server says of all functions of one name.
 type function struct {
