@@ -133,7 +133,8 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables and views can be used")
 		return nil
 	case r.drifted != "":
-		t.deny("a rule masks the column " + r.drifted + ", which does not exist; it may have another name now, so the table is shut until the rule is corrected")
+		t.denyWith("a rule masks the column "+r.drifted+", which does not exist; it may have another name now, so the table is shut until the rule is corrected",
+			"have an administrator correct the name in the MaskingRule")
 		return nil
 	case r.temporary && r.schema != t.names.temp:
 		t.deny("a temporary table of another session is named")
