@@ -230,6 +230,9 @@ func (b *backend) send(t testing.TB, text string) (seen string, refused string) 
 		out.WriteString(tag.String() + "\n")
 	}
 	b.failed = results.Close()
+	if slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Group == sql.GroupDefinition }) {
+		b.catalog.Forget()
+	}
 	fmt.Fprintf(&out, "ELAPSED %d00ms\n", time.Since(started).Milliseconds()/100)
 	return out.String(), ""
 }

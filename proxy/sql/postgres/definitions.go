@@ -75,8 +75,9 @@ var namesQuery = func() string {
 		` UNION ALL SELECT 'operator', p.oprname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_operator p JOIN ` + path +
 		` n ON n.oid OPERATOR(pg_catalog.=) p.oprnamespace WHERE p.oprname OPERATOR(pg_catalog.=) ` + operators + `` +
 		notOfExtension("pg_catalog.pg_operator", "p.oid") +
-		` UNION ALL SELECT 'type', t.typname::pg_catalog.text, n.nspname::pg_catalog.text, NULL, NULL FROM pg_catalog.pg_type t JOIN ` + path +
-		` n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.typname OPERATOR(pg_catalog.=) ` + types + `` +
+		` UNION ALL SELECT 'type', t.typname::pg_catalog.text, n.nspname::pg_catalog.text, ` + harmlessType + `, NULL FROM pg_catalog.pg_type t` +
+		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE t.typname OPERATOR(pg_catalog.=) ` + types +
+		` AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' AND (n.nspname OPERATOR(pg_catalog.=) ANY (pg_catalog.current_schemas(true)) OR n.nspname OPERATOR(pg_catalog.=) ` + schemas + `)` +
 		` UNION ALL SELECT 'relation', c.relname::pg_catalog.text, n.nspname::pg_catalog.text, c.oid::pg_catalog.text,` +
 		` pg_catalog.concat(c.relkind, c.relpersistence, CASE WHEN c.relhasrules THEN 'r' ELSE '-' END, c.xmin)` +
 		` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
@@ -127,6 +128,17 @@ var columnsQuery = func() string {
 		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (o.conkey)`
 }()
+
+// harmlessType is what a type t of users is whose values are made by the server's own code:
+// an enum, a domain over a type of the server's whose constraints use nothing else, or a type
+// of an allowed extension; NULL for others.
+var harmlessType = `CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'enum'` +
+	` WHEN t.typtype OPERATOR(pg_catalog.=) 'd' AND t.typbasetype OPERATOR(pg_catalog.<) ` + firstUserOID + `::pg_catalog.oid` +
+	` AND (SELECT b.typtype FROM pg_catalog.pg_type b WHERE b.oid OPERATOR(pg_catalog.=) t.typbasetype) OPERATOR(pg_catalog.=) 'b' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k` +
+	` JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) k.oid` +
+	` WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND d.refobjid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) t.oid) THEN 'domain'` +
+	` WHEN t.typtype OPERATOR(pg_catalog.=) 'b' AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) t.typowner)` +
+	` AND NOT (true` + notOfExtension("pg_catalog.pg_type", "t.oid") + `) THEN 'extension' END`
 
 // comparedAs is the type as which values of the type t are compared: that under a domain,
 // or a word for types whose OIDs differ between databases.

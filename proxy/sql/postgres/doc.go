@@ -29,7 +29,7 @@
 //
 // Not defended against on such targets: what the owner's own triggers, row-security
 // policies and column defaults do with masked values, and what definitions show, such as
-// the bounds of partitions by a masked column. Matviews, foreign tables, functions of users
+// the bounds of partitions by a masked column. Foreign tables, functions of users
 // that no rule pins, and their operators are denied for now.
 //
 // A view is read as the sub-select that the server says it is, by the same rules, and

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 
@@ -55,6 +56,8 @@ func (t *tracer) item(n *pgquery.Node, level *scope) []column {
 		return t.join(m, level)
 	case *pgquery.JsonTable:
 		return t.jsonTable(m, level)
+	case *pgquery.RangeTableFunc:
+		return t.xmlTable(m, level)
 	}
 	t.deny("FROM holds a construct whose lineage is not established")
 	return nil
@@ -96,8 +99,8 @@ func (t *tracer) table(m *pgquery.RangeVar, level *scope) []column {
 // relation resolves a table that the statement uses.
 func (t *tracer) relation(m *pgquery.RangeVar) *relation {
 	r := t.find(m)
-	if r != nil && r.expandable() {
-		t.deny(quoteIdent(r.name) + " is a view; on this target views can only be read")
+	if r != nil && (r.expandable() || r.kind == 'S') {
+		t.deny(quoteIdent(r.name) + " is a view or sequence; on this target these can only be read")
 		return nil
 	}
 	return r
@@ -129,7 +132,7 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 		t.denyWith("the catalog relation "+quoteIdent(r.name)+" may show values that are masked elsewhere",
 			"do without it: it shows statements, statistics or settings in which values may stand; information_schema and most of pg_catalog can be read")
 		return nil
-	case r.kind != 'r' && r.kind != 'p' && r.kind != 'v':
+	case !strings.ContainsRune("rpvmS", rune(r.kind)):
 		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables and views can be used")
 		return nil
 	case r.drifted != "":
@@ -149,12 +152,8 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 
 func kindName(kind byte) string {
 	switch kind {
-	case 'm':
-		return "materialized view"
 	case 'f':
 		return "foreign table"
-	case 'S':
-		return "sequence"
 	}
 	return "relation of another kind"
 }
@@ -162,52 +161,32 @@ func kindName(kind byte) string {
 // rowFunction establishes a function in FROM.
 func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	items := m.Functions
-	if m.IsRowsfrom || len(items) != 1 {
-		t.deny("ROWS FROM is used")
+	if !m.IsRowsfrom && len(items) != 1 || len(items) == 0 {
+		t.deny("a function stands in FROM in a way that is not known")
 		return nil
 	}
-	parts := items[0].GetList().GetItems()
 	if len(m.Coldeflist) > 0 {
-		return t.recordFunction(m, parts, level)
+		return t.recordFunction(m, items[0].GetList().GetItems(), level)
 	}
-	if len(parts) == 0 || len(parts) > 1 && unwrap(parts[1]) != nil {
-		t.deny("a function in FROM has a column definition list")
-		return nil
-	}
-	name, known := "", []string(nil)
-	switch f := unwrap(parts[0]).(type) {
-	case *pgquery.FuncCall:
-		name = last(f.Funcname)
-		known = rowColumns(name, t.names.major())
-		own := len(t.names.candidates(names(f.Funcname))) > 0
-		if own {
-			known = t.pinnedRow(f)
-		}
-		if name == "unnest" && len(f.Args) != 1 && !own {
-			// Each argument makes a column of the function's name.
-			known = slices.Repeat([]string{name}, len(f.Args))
-		}
-	case *pgquery.SQLValueFunction:
-		name, known = valueFunctionName(f), []string{""}
-	}
-	if len(known) == 0 {
-		t.deny("a function stands in FROM whose columns are not known")
-		return nil
-	}
-	t.use(parts[0], level, "a function in FROM")
-	if f := parts[0].GetFuncCall(); name == "unnest" && slices.ContainsFunc(f.GetArgs(), func(a *pgquery.Node) bool { return !t.oneColumn(a, level, 0) }) {
-		t.deny("unnest stands in FROM over something that is not known to be an array of a built-in type; cast it, as in unnest(x::int[])")
-		return nil
-	}
-	src := &source{name: name}
+	src := &source{}
 	if m.Alias != nil {
 		src.name = m.Alias.Aliasname
 	}
-	for _, k := range known {
-		if k == "" {
-			k = src.name
+	for _, item := range items {
+		name, columns := t.rowItem(item.GetList().GetItems(), level)
+		if src.name == "" {
+			src.name = name
 		}
-		src.columns = append(src.columns, column{name: k})
+		for _, k := range columns {
+			switch {
+			case k != "":
+			case len(items) > 1:
+				k = name
+			default:
+				k = src.name
+			}
+			src.columns = append(src.columns, column{name: k})
+		}
 	}
 	if m.Ordinality {
 		src.columns = append(src.columns, column{name: "ordinality"})
@@ -216,13 +195,46 @@ func (t *tracer) rowFunction(m *pgquery.RangeFunction, level *scope) []column {
 	return t.add(level, src)
 }
 
+// rowItem establishes one function in FROM: its name and those of its columns.
+func (t *tracer) rowItem(parts []*pgquery.Node, level *scope) (name string, columns []string) {
+	if len(parts) == 0 || len(parts) > 1 && unwrap(parts[1]) != nil {
+		t.deny("a function in FROM has a column definition list")
+		return "", nil
+	}
+	switch f := unwrap(parts[0]).(type) {
+	case *pgquery.FuncCall:
+		name = last(f.Funcname)
+		columns = rowColumns(name, t.names.major())
+		own := len(t.names.candidates(names(f.Funcname))) > 0
+		if own {
+			columns = t.pinnedRow(f)
+		}
+		if name == "unnest" && len(f.Args) != 1 && !own {
+			// Each argument makes a column of the function's name.
+			columns = slices.Repeat([]string{name}, len(f.Args))
+		}
+	case *pgquery.SQLValueFunction:
+		name, columns = valueFunctionName(f), []string{""}
+	}
+	if len(columns) == 0 {
+		t.deny("a function stands in FROM whose columns are not known")
+		return "", nil
+	}
+	t.use(parts[0], level, "a function in FROM")
+	if f := parts[0].GetFuncCall(); name == "unnest" && slices.ContainsFunc(f.GetArgs(), func(a *pgquery.Node) bool { return !t.oneColumn(a, level, 0) }) {
+		t.deny("unnest stands in FROM over something that is not known to be an array of a built-in type; cast it, as in unnest(x::int[])")
+		return "", nil
+	}
+	return name, columns
+}
+
 // recordFunction establishes a function in FROM whose columns are the statement's.
 func (t *tracer) recordFunction(m *pgquery.RangeFunction, parts []*pgquery.Node, level *scope) []column {
 	var f *pgquery.FuncCall
 	if len(parts) > 0 {
 		f = parts[0].GetFuncCall()
 	}
-	if f == nil || len(parts) > 1 && unwrap(parts[1]) != nil || !recordFunctions[last(f.Funcname)] || m.Ordinality || m.Alias == nil || len(m.Alias.Colnames) > 0 {
+	if f == nil || m.IsRowsfrom || len(parts) > 1 && unwrap(parts[1]) != nil || !recordFunctions[last(f.Funcname)] || m.Ordinality || m.Alias == nil || len(m.Alias.Colnames) > 0 {
 		t.deny("a function stands in FROM whose columns are not known")
 		return nil
 	}

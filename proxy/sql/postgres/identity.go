@@ -117,7 +117,7 @@ const databaseQuery = `SELECT 'database', c.system_identifier::pg_catalog.text, 
 var surveyQuery = `SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text, a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text` +
 	` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid` +
 	` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
-	` WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])` +
+	` WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,m}'::pg_catalog."char"[])` +
 	` AND c.relpersistence OPERATOR(pg_catalog.<>) 't' AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])` +
 	` AND ROW(a.attrelid, a.attnum) OPERATOR(pg_catalog.>) ROW($1::pg_catalog.oid, $2::pg_catalog.int2)` +
 	` ORDER BY a.attrelid, a.attnum LIMIT ` + strconv.Itoa(surveyPage)

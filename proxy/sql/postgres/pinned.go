@@ -93,6 +93,9 @@ func pins(list []sql.PinnedFunction, f *ownFunction) bool {
 
 // candidates are the functions of users that a name may mean.
 func (m *meanings) candidates(name []string) []*ownFunction {
+	if len(name) == 0 {
+		return nil
+	}
 	var out []*ownFunction
 	for _, f := range m.own[name[len(name)-1]] {
 		if len(name) == 1 && m.searched[f.schema] || len(name) == 2 && f.schema == name[0] {

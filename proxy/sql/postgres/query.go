@@ -22,14 +22,15 @@ func (t *tracer) with(w *pgquery.WithClause, s *scope) *scope {
 	}
 	for i, n := range w.Ctes {
 		e := n.GetCommonTableExpr()
-		if e == nil || e.SearchClause != nil || e.CycleClause != nil {
-			t.deny("a WITH query has a SEARCH or CYCLE clause")
+		if e == nil || !w.Recursive && (e.SearchClause != nil || e.CycleClause != nil) {
+			t.deny("a WITH query is not known, or has a SEARCH or CYCLE clause and is not recursive")
 			return s
 		}
 		c := &cte{name: e.Ctename}
 		if w.Recursive {
 			c = s.ctes[i]
 			t.recursive(e, c, s)
+			t.searched(e, c, s)
 		} else {
 			c.columns = t.rename(t.statement(unwrap(e.Ctequery), s.inner()), &pgquery.Alias{Colnames: e.Aliascolnames})
 			s.ctes = append(s.ctes, c)
@@ -60,6 +61,33 @@ func (t *tracer) recursive(e *pgquery.CommonTableExpr, c *cte, s *scope) {
 	}
 }
 
+// searched adds the columns of SEARCH and CYCLE, which are made of those that they name.
+func (t *tracer) searched(e *pgquery.CommonTableExpr, c *cte, s *scope) {
+	named := func(list []*pgquery.Node, construct string) {
+		for _, name := range names(list) {
+			found := columnsNamed(c.columns, name)
+			if len(found) != 1 {
+				t.deny("a column of " + construct + " is not established")
+			}
+			t.unmasked(found, construct)
+		}
+		t.operatorName("=")
+		t.operatorName("<>")
+	}
+	var more []column
+	if m := e.SearchClause; m != nil {
+		named(m.SearchColList, "SEARCH")
+		more = append(more, column{name: m.SearchSeqColumn})
+	}
+	if m := e.CycleClause; m != nil {
+		named(m.CycleColList, "CYCLE")
+		t.use(m.CycleMarkValue, s, "CYCLE")
+		t.use(m.CycleMarkDefault, s, "CYCLE")
+		more = append(more, column{name: m.CycleMarkColumn}, column{name: m.CyclePathColumn})
+	}
+	c.columns = append(slices.Clone(c.columns), more...)
+}
+
 // query establishes the columns of a SELECT, VALUES or set operation.
 func (t *tracer) query(q *pgquery.SelectStmt, s *scope) []column {
 	if q == nil {
@@ -73,8 +101,8 @@ func (t *tracer) query(q *pgquery.SelectStmt, s *scope) []column {
 	if t.violated() {
 		return nil
 	}
-	if q.IntoClause != nil {
-		t.deny("SELECT INTO is used; on this target use CREATE TEMPORARY TABLE AS")
+	if q.IntoClause != nil && q != t.selectsInto {
+		t.deny("SELECT INTO is used within another statement")
 	}
 	s = t.with(q.WithClause, s)
 	var out []column

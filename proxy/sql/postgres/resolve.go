@@ -19,6 +19,7 @@ type relation struct {
 	temporary    bool
 	system       bool // of pg_catalog or information_schema
 	rules        bool // rewrite statements that change it
+	kin          bool // it shares rows with others
 	columns      []column
 	written      bool
 	// telling are columns where the outcome of writing a value tells about others' values of
@@ -61,8 +62,33 @@ type meanings struct {
 	// the schemas in which names without a schema are looked for.
 	own      map[string][]*ownFunction
 	casts    []*ownFunction
+	ownTypes map[string][]ownType
 	searched map[string]bool
 	settings map[string]string
+}
+
+// ownType is a type of users by its schema. A harmless one may be named.
+type ownType struct {
+	schema   string
+	harmless bool
+}
+
+// harmlessType reports whether a name can mean types of users only that may be named.
+func (m *meanings) harmlessType(name []string) bool {
+	found := false
+	last := name[len(name)-1]
+	if strings.HasPrefix(last, "_") || arrayTypes[last] || severalColumns[last] {
+		return false // it looks like an array of the server's
+	}
+	for _, t := range m.ownTypes[last] {
+		if len(name) == 1 && m.searched[t.schema] || len(name) == 2 && t.schema == name[0] {
+			if !t.harmless {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
 }
 
 // mention collects the names that the catalog decides on.
@@ -92,6 +118,9 @@ func mention(m any, out *mentioned, depth int) {
 		out.operators = append(out.operators, last(m.UseOp))
 	case *pgquery.TypeName:
 		out.types = append(out.types, last(m.Names))
+		if n := names(m.Names); len(n) == 2 && n[0] != "pg_catalog" {
+			out.schemas = append(out.schemas, n[0])
+		}
 	case *pgquery.DropStmt:
 		for _, o := range m.Objects {
 			list := names(o.GetList().GetItems())
@@ -150,7 +179,7 @@ func (m *mentioned) normalize() {
 
 func newMeanings() *meanings {
 	return &meanings{relations: map[[2]string]*relation{}, functions: map[string]bool{}, operators: map[string]bool{}, types: map[string]bool{},
-		settings: map[string]string{}, own: map[string][]*ownFunction{}, searched: map[string]bool{}}
+		settings: map[string]string{}, own: map[string][]*ownFunction{}, ownTypes: map[string][]ownType{}, searched: map[string]bool{}}
 }
 
 // describe reads the columns of relations.
@@ -212,7 +241,7 @@ func (m *meanings) add(rows [][]*string) error {
 		case "operator":
 			m.operators[v[1]] = true
 		case "type":
-			m.types[v[1]] = true
+			m.ownTypes[v[1]] = append(m.ownTypes[v[1]], ownType{v[2], v[3] != ""})
 		case "relation":
 			oid, err := parseOID(v[3])
 			if err != nil || len(v[4]) < 3 {
@@ -226,6 +255,9 @@ func (m *meanings) add(rows [][]*string) error {
 	for _, s := range path {
 		m.path = append(m.path, s.name)
 		m.searched[s.name] = true
+	}
+	for name, list := range m.ownTypes {
+		m.types[name] = slices.ContainsFunc(list, func(t ownType) bool { return m.searched[t.schema] })
 	}
 	for name, list := range m.own {
 		m.functions[name] = slices.ContainsFunc(list, func(f *ownFunction) bool { return m.searched[f.schema] && !f.Extension })
@@ -290,6 +322,7 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			attributes[v[1]] = append(attributes[v[1]], attribute{n, v[3], strings.TrimSpace(typ), as})
 		case "kin":
 			kin[v[1]] = append(kin[v[1]], [3]string{v[2], v[3], v[4]})
+			byOID[v[1]].kin = byOID[v[1]].kin || v[4] != v[1]
 		}
 	}
 	numbered := map[string]map[string]*column{}

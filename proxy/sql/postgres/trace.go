@@ -40,7 +40,11 @@ type tracer struct {
 	// type of their own that are compared with masked columns.
 	declared []*pgquery.Node
 	pinned   []sql.PinnedFunction
-	compared []sql.ComparedParameter
+	masks    sql.Columns
+	// created are the relations that the command makes, selectsInto the SELECT that does.
+	created     []sql.Relation
+	selectsInto *pgquery.SelectStmt
+	compared    []sql.ComparedParameter
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -109,7 +113,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	if len(tree.Stmts) > 1 {
 		return a.traceSeveral(ctx, tree, f, in)
 	}
-	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}, pinned: in.Columns.Functions()}
+	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}, pinned: in.Columns.Functions(), masks: in.Columns}
 	var out []column
 	rows := false
 	switch {
@@ -152,7 +156,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	}
 	if len(t.used) > 0 {
 		// What is touched without being named stays, beside what the names mean.
-		f.Relations = append(t.relations(), slices.DeleteFunc(f.Relations, func(r sql.Relation) bool { return r.Name != "" })...)
+		f.Relations = append(append(t.relations(), t.created...), slices.DeleteFunc(f.Relations, func(r sql.Relation) bool { return r.Name != "" })...)
 	}
 	return nil
 }
@@ -268,6 +272,10 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 	s := &scope{}
 	switch m := m.(type) {
 	case *pgquery.SelectStmt:
+		if m.IntoClause != nil {
+			t.selectInto(m, s)
+			return nil, false
+		}
 		return t.query(m, s), true
 	case *pgquery.InsertStmt:
 		return t.insert(m, s), len(m.ReturningList) > 0
@@ -313,19 +321,13 @@ func (t *tracer) silent(m any, s *scope) {
 		t.later = t.prepares(m, s)
 	case *pgquery.DeclareCursorStmt:
 		t.later = t.statement(unwrap(m.Query), s)
-	case *pgquery.CreateStmt:
-		t.createTable(m, s)
-	case *pgquery.CreateTableAsStmt:
-		t.createTableAs(m, s)
-	case *pgquery.DropStmt:
-		t.drop(m)
 	case *pgquery.DiscardStmt:
 	case *pgquery.GrantStmt, *pgquery.GrantRoleStmt, *pgquery.AlterDefaultPrivilegesStmt:
 		t.deny("rights are given or taken; on a target with masks that could let others see what is masked here, so it is for an administrator")
 	case *pgquery.VariableSetStmt:
 		t.denyWith("the setting "+quoteIdent(m.Name)+" cannot be changed on a target with masks", "leave it as it is, or have the owner of the login set it with ALTER ROLE … SET")
 	default:
-		t.deny("this kind of statement is not used on a target with masks")
+		t.define(m, s)
 	}
 }
 

@@ -63,7 +63,7 @@ func (t *tracer) oneColumn(n *pgquery.Node, s *scope, depth int) bool {
 	case *pgquery.CoalesceExpr:
 		return len(e.Args) > 0 && t.oneColumn(e.Args[0], s, depth+1)
 	case *pgquery.FuncCall:
-		return t.returnsOneColumn(e, s, depth)
+		return len(t.names.candidates(names(e.Funcname))) == 0 && t.returnsOneColumn(e, s, depth)
 	}
 	return false
 }

@@ -33,7 +33,7 @@ var viewsQuery = func() string {
 		` JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.refobjid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`
 	return `WITH RECURSIVE beneath(oid, depth) AS (SELECT r.o, 1 FROM pg_catalog.unnest($1::pg_catalog.oid[]) r(o)` +
 		` UNION SELECT c.oid, b.depth OPERATOR(pg_catalog.+) 1 FROM beneath b JOIN ` + dependencies + ` ON w.ev_class OPERATOR(pg_catalog.=) b.oid` + relation +
-		` WHERE c.relkind OPERATOR(pg_catalog.=) 'v' AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])` +
+		` WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[]) AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])` +
 		` AND b.depth OPERATOR(pg_catalog.<) ` + strconv.Itoa(maxViewDepth) + `),` +
 		` v(oid) AS (SELECT DISTINCT b.oid FROM beneath b LIMIT ` + strconv.Itoa(maxViews+1) + `)` +
 		` SELECT 'view', v.oid::pg_catalog.text, pg_catalog.left(pg_catalog.pg_get_viewdef(v.oid), ` + strconv.Itoa(maxViewText+1) + `), NULL::pg_catalog.text, NULL::pg_catalog.text FROM v` +
@@ -79,7 +79,9 @@ type views struct {
 	d  *definitions
 }
 
-func (r *relation) expandable() bool { return r.kind == 'v' && !r.system }
+// expandable reports whether a relation is read as the query that it stands for. What a
+// materialized view holds is what its query yielded once.
+func (r *relation) expandable() bool { return (r.kind == 'v' || r.kind == 'm') && !r.system }
 
 // loadViews reads the definitions of the views that names may mean.
 func (a *Analyzer) loadViews(ctx context.Context, in Input, d *definitions, names *meanings) (*views, error) {
@@ -322,6 +324,9 @@ func (t *tracer) expand(r *relation) {
 		return
 	}
 	v.state = read
+	if r.kind == 'm' {
+		t.copied(r, v)
+	}
 	for oid := range v.relations {
 		if !v.seen[oid] {
 			t.deny("the view " + quoteIdent(r.name) + " cannot be used: it depends on a relation in a way whose lineage is not established")
@@ -329,6 +334,17 @@ func (t *tracer) expand(r *relation) {
 		}
 	}
 	t.viewColumns(r, out)
+}
+
+// copied refuses materialized views whose definition does not tell where what they hold comes
+// from: a view beneath may have been another one when they were filled, and a table that shares
+// rows with others may have shared them with one that is masked.
+func (t *tracer) copied(m *relation, v *view) {
+	for _, r := range v.relations {
+		if r.kind != 'r' || r.kin {
+			t.deny("the materialized view " + quoteIdent(m.name) + " cannot be used: it is not made of plain tables alone")
+		}
+	}
 }
 
 // viewColumns gives the columns of a view the masks of what they show. Where one has a

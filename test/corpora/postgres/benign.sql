@@ -212,3 +212,39 @@ SET check_function_bodies = false
 SET default_tablespace = ''
 SET default_table_access_method = heap
 SET synchronous_commit = off
+create table invoices (id serial primary key, order_id int not null references orders(id), total numeric(10,2) default 0 check (total >= 0), note text collate "C", made timestamptz default now(), twice numeric generated always as (total * 2) stored, unique (order_id, note))
+create index invoices_note on invoices (lower(note) text_pattern_ops) where total > 0
+alter table invoices add column paid boolean not null default false, alter column note set default 'none', add constraint positive check (id > 0)
+insert into invoices (order_id, total, note) values (10, 5, 'a') returning id, twice
+create view paid_invoices as select i.id, c.name from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id where i.paid
+create or replace view paid_invoices as select i.id, c.name, i.note from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id
+select * from paid_invoices
+create materialized view totals_by_customer as select customer_id, sum(total) as total from orders group by 1
+select total from totals_by_customer where customer_id = 1
+select id, contact from mv_logins
+select ctid, contact from mv_logins where id > 0 order by id
+comment on table invoices is 'what is to be paid'
+analyze invoices
+drop view paid_invoices
+drop index invoices_note
+drop table invoices
+drop table if exists nothing_like_it
+select id, total into temp copied from orders
+select * from copied
+create sequence tickets_seq increment by 5 start with 10
+select last_value, is_called from tickets_seq
+drop sequence tickets_seq
+create type state as enum ('open', 'closed')
+create temp table tasks (id int, state state default 'open')
+alter table tasks alter column id type bigint
+insert into tasks values (1, 'closed'), (2, default)
+select id from tasks where state = 'closed'::state or state = any('{open}'::public.state[])
+create schema attic
+create table attic.kept (id int, note text)
+drop table attic.kept
+drop schema attic
+with recursive t(id, parent) as (values (1, 0), (2, 1), (3, 2)), s(id, parent) as (select id, parent from t where id = 1 union all select t.id, t.parent from t join s on t.parent = s.id) search depth first by id set path cycle id set looped using route select id, path, looped, route from s order by path
+select * from rows from (generate_series(1, 3), unnest(array['a','b']::text[])) with ordinality as x(n, letter, at)
+select xmlelement(name item, xmlattributes(o.id as id), xmlforest(o.total, o.customer_id as customer)) from orders o
+select x.* from orders o, xmltable('/a' passing xmlelement(name a, o.id) columns id int path '.', n for ordinality) x
+select xmlserialize(content xmlconcat('<a/>', '<b/>') as text)

@@ -17,6 +17,7 @@ CREATE TABLE derived(id int, ssn text, copied text GENERATED ALWAYS AS (upper(ss
 INSERT INTO derived VALUES (1,'123-45-6789');
 CREATE TABLE logins(id int, email text UNIQUE, name text);
 INSERT INTO logins VALUES (1,'ada@example.com','Ada');
+CREATE MATERIALIZED VIEW mv_logins AS SELECT id, email AS contact, name FROM logins;
 CREATE TABLE tickets(id int, contact text REFERENCES logins(email));
 CREATE TABLE system_like(id int, note text);
 CREATE TABLE ruled(id int, note text);
@@ -33,3 +34,4 @@ GRANT USAGE, CREATE ON SCHEMA public TO analyst;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO analyst;
 GRANT USAGE ON SEQUENCE numbers TO analyst;
 GRANT TEMP, CREATE ON DATABASE @DB@ TO analyst;
+GRANT REFERENCES ON orders TO analyst;
