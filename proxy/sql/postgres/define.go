@@ -239,37 +239,35 @@ func (t *tracer) plainOptions(list []*pgquery.Node) {
 	}
 }
 
+// createTableAs allows a temporary table of what is not masked.
 func (t *tracer) createTableAs(m *pgquery.CreateTableAsStmt, s *scope) {
-	if m.Objtype != pgquery.ObjectType_OBJECT_TABLE && m.Objtype != pgquery.ObjectType_OBJECT_MATVIEW || m.Into == nil {
-		t.deny("what is made of a query is not known")
+	if m.Objtype != pgquery.ObjectType_OBJECT_TABLE || m.Into == nil {
+		t.deny("a materialized view is created")
 		return
 	}
-	t.into(m.Into)
+	if !t.temporaryName(m.Into.Rel) {
+		return
+	}
+	if m.Into.AccessMethod != "" || m.Into.TableSpaceName != "" {
+		t.deny("a table is made with an access method or in a tablespace")
+	}
 	t.unmasked(t.statement(unwrap(m.Query), s), "CREATE TABLE AS")
 }
 
-// selectInto establishes SELECT INTO, the other way to write CREATE TABLE AS.
-func (t *tracer) selectInto(m *pgquery.SelectStmt, s *scope) {
-	if m.Op != pgquery.SetOperation_SETOP_NONE {
-		t.deny("SELECT INTO is used with a set operation; use CREATE TABLE AS")
-		return
+// temporaryName allows to make temporary relations alone of what a query yields: the engine
+// sees what other relations the server took a lock on for it.
+func (t *tracer) temporaryName(r *pgquery.RangeVar) bool {
+	if r == nil || r.Relpersistence != "t" || r.Schemaname != "" && r.Schemaname != "pg_temp" {
+		t.deny("a relation is made of a query; on a target with masks only temporary ones can be")
+		return false
 	}
-	t.into(m.IntoClause)
-	t.selectsInto = m
-	t.unmasked(t.query(m, s), "SELECT INTO")
+	return true
 }
 
-// into checks where the rows of a query are to go.
-func (t *tracer) into(m *pgquery.IntoClause) {
-	if t.newName(m.Rel) && (m.AccessMethod != "" || m.TableSpaceName != "") {
-		t.deny("a table is made with an access method or in a tablespace")
-	}
-}
-
-// createView allows a view of columns that are not masked. Whoever reads it through the gate
+// createView allows a temporary view of columns that are not masked. Whoever reads it through the gate
 // reads it as its definition is then.
 func (t *tracer) createView(m *pgquery.ViewStmt, s *scope) {
-	if !t.newName(m.View) {
+	if !t.temporaryName(m.View) {
 		return
 	}
 	t.unmasked(t.statement(unwrap(m.Query), s), "CREATE VIEW")
@@ -394,7 +392,7 @@ func (t *tracer) dropRelation(name []string, missing bool) {
 		return
 	}
 	for _, c := range r.columns {
-		if c.mask != 0 || c.secret {
+		if (c.mask != 0 || c.secret) && !r.temporary {
 			t.denyColumn(c, "belongs to a table that is dropped")
 			return
 		}

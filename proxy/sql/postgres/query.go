@@ -101,8 +101,8 @@ func (t *tracer) query(q *pgquery.SelectStmt, s *scope) []column {
 	if t.violated() {
 		return nil
 	}
-	if q.IntoClause != nil && q != t.selectsInto {
-		t.deny("SELECT INTO is used within another statement")
+	if q.IntoClause != nil {
+		t.deny("SELECT INTO is used; on this target use CREATE TEMPORARY TABLE AS")
 	}
 	s = t.with(q.WithClause, s)
 	var out []column

@@ -41,10 +41,9 @@ type tracer struct {
 	declared []*pgquery.Node
 	pinned   []sql.PinnedFunction
 	masks    sql.Columns
-	// created are the relations that the command makes, selectsInto the SELECT that does.
-	created     []sql.Relation
-	selectsInto *pgquery.SelectStmt
-	compared    []sql.ComparedParameter
+	// created are the relations that the command makes.
+	created  []sql.Relation
+	compared []sql.ComparedParameter
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -272,10 +271,6 @@ func (t *tracer) top(m any) (out []column, rows bool) {
 	s := &scope{}
 	switch m := m.(type) {
 	case *pgquery.SelectStmt:
-		if m.IntoClause != nil {
-			t.selectInto(m, s)
-			return nil, false
-		}
 		return t.query(m, s), true
 	case *pgquery.InsertStmt:
 		return t.insert(m, s), len(m.ReturningList) > 0

@@ -216,11 +216,9 @@ create table invoices (id serial primary key, order_id int not null references o
 create index invoices_note on invoices (lower(note) text_pattern_ops) where total > 0
 alter table invoices add column paid boolean not null default false, alter column note set default 'none', add constraint positive check (id > 0)
 insert into invoices (order_id, total, note) values (10, 5, 'a') returning id, twice
-create view paid_invoices as select i.id, c.name from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id where i.paid
-create or replace view paid_invoices as select i.id, c.name, i.note from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id
+create temp view paid_invoices as select i.id, c.name from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id where i.paid
+create or replace temp view paid_invoices as select i.id, c.name, i.note from invoices i join orders o on o.id = i.order_id join customers c on c.id = o.customer_id
 select * from paid_invoices
-create materialized view totals_by_customer as select customer_id, sum(total) as total from orders group by 1
-select total from totals_by_customer where customer_id = 1
 select id, contact from mv_logins
 select ctid, contact from mv_logins where id > 0 order by id
 comment on table invoices is 'what is to be paid'
@@ -229,8 +227,6 @@ drop view paid_invoices
 drop index invoices_note
 drop table invoices
 drop table if exists nothing_like_it
-select id, total into temp copied from orders
-select * from copied
 create sequence tickets_seq increment by 5 start with 10
 select last_value, is_called from tickets_seq
 drop sequence tickets_seq
