@@ -26,9 +26,8 @@ func (t *tracer) define(m any, s *scope) {
 	case *pgquery.IndexStmt:
 		t.createIndex(m, s)
 	case *pgquery.CreateSeqStmt:
-		if t.newName(m.Sequence) && m.OwnerId == 0 {
-			t.plainOptions(m.Options)
-		}
+		t.newName(m.Sequence)
+		t.plainOptions(m.Options)
 	case *pgquery.CreateSchemaStmt:
 		if m.Authrole != nil || len(m.SchemaElts) > 0 {
 			t.deny("a schema is created with more than a name")
@@ -41,19 +40,21 @@ func (t *tracer) define(m any, s *scope) {
 		t.alterTable(m, s)
 	case *pgquery.DropStmt:
 		t.drop(m)
-	case *pgquery.CommentStmt:
-		// Words about an object change nothing of it.
-	case *pgquery.VacuumStmt:
-		t.vacuum(m)
 	default:
 		t.deny("this kind of statement is not used on a target with masks")
 	}
 }
 
-// newName allows to make a relation in a schema that is not the server's.
+// newName allows to make a relation in a schema that is not the server's. It must not bear the
+// name of one with masked columns: an application, or a trigger, that means the other would find it on
+// its path, and leave values where no mask follows.
 func (t *tracer) newName(r *pgquery.RangeVar) bool {
 	if r == nil || r.Catalogname != "" || !ownSchema(r.Schemaname) {
 		t.deny("a relation is created in a schema of the server's, or in another database")
+		return false
+	}
+	if t.taken(r.Relname) {
+		t.deny("a relation gets the name of one that has masked columns; choose another name")
 		return false
 	}
 	t.created = append(t.created, sql.Relation{Schema: r.Schemaname, Name: r.Relname, Write: true})
@@ -92,8 +93,20 @@ func (t *tracer) unmaskedTable(m *pgquery.RangeVar) *relation {
 	return r
 }
 
+// exists reports whether the relation that a command would make is there.
+func (t *tracer) exists(m *pgquery.RangeVar) bool {
+	r := t.names.find(m.GetSchemaname(), m.GetRelname())
+	if r == nil || m.Relpersistence == "t" || m.Catalogname != "" {
+		return false
+	}
+	return r.schema == m.Schemaname || m.Schemaname == "" && r.schema == t.names.creation()
+}
+
 // createTable allows a table of plain columns: it holds what the client puts in.
 func (t *tracer) createTable(m *pgquery.CreateStmt, s *scope) {
+	if m.IfNotExists && t.exists(m.Relation) {
+		return
+	}
 	if !t.newName(m.Relation) {
 		return
 	}
@@ -261,7 +274,7 @@ func (t *tracer) temporaryName(r *pgquery.RangeVar) bool {
 		t.deny("a relation is made of a query; on a target with masks only temporary ones can be")
 		return false
 	}
-	return true
+	return t.newName(r)
 }
 
 // createView allows a temporary view of columns that are not masked. Whoever reads it through the gate
@@ -277,14 +290,20 @@ func (t *tracer) createView(m *pgquery.ViewStmt, s *scope) {
 var plainOperatorClasses = words(`text_pattern_ops varchar_pattern_ops bpchar_pattern_ops text_ops varchar_ops int4_ops int8_ops jsonb_ops jsonb_path_ops array_ops inet_ops
 	gin_trgm_ops gist_trgm_ops`)
 
+// indexMethods are the server's own.
+var indexMethods = words("btree hash gin gist spgist brin")
+
 // createIndex allows an index over a table without masked columns.
 func (t *tracer) createIndex(m *pgquery.IndexStmt, s *scope) {
 	r := t.unmaskedTable(m.Relation)
 	if r == nil {
 		return
 	}
-	if m.TableSpace != "" || len(m.ExcludeOpNames) > 0 {
+	if m.TableSpace != "" || len(m.ExcludeOpNames) > 0 || !indexMethods[m.AccessMethod] {
 		t.deny("an index is made in a way that is not known")
+	}
+	if m.Concurrent {
+		t.deny("an index is made concurrently, which cannot follow its verification; leave CONCURRENTLY out")
 	}
 	level := s.inner()
 	t.add(level, &source{name: r.name, schema: r.schema, table: r.name, columns: r.columns})
@@ -305,11 +324,16 @@ func (t *tracer) alterTable(m *pgquery.AlterTableStmt, s *scope) {
 		t.deny("something else than a table is altered")
 		return
 	}
-	if m.MissingOk && t.names.find(m.Relation.GetSchemaname(), m.Relation.GetRelname()) == nil {
-		return
+	r := &relation{kind: 'r', name: m.Relation.GetRelname()}
+	if !m.MissingOk || t.names.find(m.Relation.GetSchemaname(), m.Relation.GetRelname()) != nil {
+		// One that does not exist is altered as one without columns: it may by then.
+		if r = t.unmaskedTable(m.Relation); r == nil {
+			return
+		}
 	}
-	r := t.unmaskedTable(m.Relation)
-	if r == nil {
+	if r.kind == 'r' && r.kin {
+		// A child may have more columns, masked ones, which what is altered here may become the same as.
+		t.deny("a table is altered that is a partition, or shares rows with others by inheritance")
 		return
 	}
 	level := s.inner()
@@ -322,6 +346,19 @@ func (t *tracer) alterTable(m *pgquery.AlterTableStmt, s *scope) {
 	t.add(level, src)
 	for _, n := range m.Cmds {
 		t.alter(n.GetAlterTableCmd(), level)
+		t.checkedAgain(n.GetAlterTableCmd(), r)
+	}
+}
+
+// checkedAgain refuses what has the server look at foreign keys again where these refer to masked
+// values, or are referred to by such: whether it succeeds would tell of them.
+func (t *tracer) checkedAgain(m *pgquery.AlterTableCmd, r *relation) {
+	switch m.GetSubtype() {
+	case pgquery.AlterTableType_AT_AlterColumnType, pgquery.AlterTableType_AT_ValidateConstraint:
+		if len(r.telling) > 0 || r.held {
+			t.deny("a table is altered whose foreign keys have to do with masked columns")
+		}
+	default: // what else is admitted looks at the table alone
 	}
 }
 
@@ -357,6 +394,9 @@ func (t *tracer) drop(m *pgquery.DropStmt) {
 	if m.Behavior == pgquery.DropBehavior_DROP_CASCADE {
 		t.deny("a definition is dropped with all that depends on it")
 		return
+	}
+	if m.Concurrent {
+		t.deny("an index is dropped concurrently, which cannot follow its verification; leave CONCURRENTLY out")
 	}
 	switch m.RemoveType {
 	case pgquery.ObjectType_OBJECT_TABLE, pgquery.ObjectType_OBJECT_VIEW, pgquery.ObjectType_OBJECT_MATVIEW, pgquery.ObjectType_OBJECT_SEQUENCE, pgquery.ObjectType_OBJECT_INDEX:
@@ -399,17 +439,4 @@ func (t *tracer) dropRelation(name []string, missing bool) {
 	}
 	r.written = true
 	t.used[r] = true
-}
-
-// vacuum allows ANALYZE, whose messages the gate does not pass on. VACUUM stands in no
-// transaction, and so cannot follow its verification.
-func (t *tracer) vacuum(m *pgquery.VacuumStmt) {
-	if m.IsVacuumcmd {
-		t.deny("VACUUM is not used on a target with masks")
-	}
-	for _, n := range m.Rels {
-		if r := n.GetVacuumRelation(); r == nil || t.relation(r.Relation) == nil {
-			t.deny("what is vacuumed is not known")
-		}
-	}
 }

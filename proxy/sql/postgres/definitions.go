@@ -115,13 +115,13 @@ var columnsQuery = func() string {
 		` FROM kin k JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) k.oid AND o.contype OPERATOR(pg_catalog.=) 'c'` +
 		` UNION ALL SELECT 'check', k.root::pg_catalog.text, ` + attributesOf("p.polrelid", policyColumns) + `, NULL, NULL` +
 		` FROM kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid` +
-		` UNION ALL SELECT 'reference', o.conrelid::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, b.attnum::pg_catalog.text)::pg_catalog.text, b.attname::pg_catalog.text` +
-		` FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
+		` UNION ALL SELECT 'reference', f.root::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, b.attnum::pg_catalog.text)::pg_catalog.text, b.attname::pg_catalog.text` +
+		` FROM kin f JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) f.oid JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
 		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
 		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +
 		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.x` +
 		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
-		` WHERE o.contype OPERATOR(pg_catalog.=) 'f' AND o.conrelid OPERATOR(pg_catalog.=) ` + of +
+		` WHERE o.contype OPERATOR(pg_catalog.=) 'f'` +
 		` UNION ALL SELECT 'referenced', f.root::pg_catalog.text, CASE WHEN f.direct THEN ` + attributesOf("o.confrelid", "o.confkey") + ` END,` +
 		` pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, a.attnum::pg_catalog.text)::pg_catalog.text, a.attname::pg_catalog.text` +
 		` FROM refs f JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) f.con JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.conrelid` +
@@ -130,13 +130,15 @@ var columnsQuery = func() string {
 }()
 
 // harmlessType is what a type t of users is whose values are made by the server's own code:
-// an enum, a domain over a type of the server's whose constraints use nothing else, or a type
+// an enum, a domain over a type of the server's whose constraints and default use nothing else, or a type
 // of an allowed extension; NULL for others.
 var harmlessType = `CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'enum'` +
 	` WHEN t.typtype OPERATOR(pg_catalog.=) 'd' AND t.typbasetype OPERATOR(pg_catalog.<) ` + firstUserOID + `::pg_catalog.oid` +
 	` AND (SELECT b.typtype FROM pg_catalog.pg_type b WHERE b.oid OPERATOR(pg_catalog.=) t.typbasetype) OPERATOR(pg_catalog.=) 'b' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k` +
 	` JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) k.oid` +
-	` WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND d.refobjid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) t.oid) THEN 'domain'` +
+	` WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND d.refobjid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) t.oid)` +
+	` AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) t.oid` +
+	` AND d.refobjid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_extension'::pg_catalog.regclass]::pg_catalog.oid[])) THEN 'domain'` +
 	` WHEN t.typtype OPERATOR(pg_catalog.=) 'b' AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) t.typowner)` +
 	` AND NOT (true` + notOfExtension("pg_catalog.pg_type", "t.oid") + `) THEN 'extension' END`
 

@@ -151,8 +151,7 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 }
 
 func kindName(kind byte) string {
-	switch kind {
-	case 'f':
+	if kind == 'f' {
 		return "foreign table"
 	}
 	return "relation of another kind"

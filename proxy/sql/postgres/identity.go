@@ -22,6 +22,7 @@ type identities struct {
 	// columns are the names under which each was masked by the policy of that time.
 	columns map[identity][]sql.ColumnName
 	held    map[relationIdentity]bool // relations of columns
+	tables  map[[2]string]bool        // names of those relations, after the database
 	// surveyed is when each database was surveyed, by the policy of that time.
 	surveyed map[[2]string]time.Time
 }
@@ -64,7 +65,7 @@ const (
 var errManyIdentities = errors.New("more masked columns were seen than are remembered; restart the proxy")
 
 func newIdentities() *identities {
-	return &identities{columns: map[identity][]sql.ColumnName{}, held: map[relationIdentity]bool{}, surveyed: map[[2]string]time.Time{}}
+	return &identities{columns: map[identity][]sql.ColumnName{}, held: map[relationIdentity]bool{}, tables: map[[2]string]bool{}, surveyed: map[[2]string]time.Time{}}
 }
 
 // put remembers that a column is masked under a name.
@@ -84,6 +85,9 @@ func (s *identities) put(id identity, name sql.ColumnName) error {
 	if !slices.Contains(list, name) {
 		s.columns[id] = append(slices.Clip(list), name)
 		s.held[id.relationIdentity] = true
+		if !strings.HasPrefix(name.Schema, "pg_temp") {
+			s.tables[[2]string{id.database, name.Table}] = true
+		}
 	}
 	return nil
 }
@@ -98,6 +102,13 @@ func (s *identities) holds(r relationIdentity) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.held[r]
+}
+
+// namesTable reports whether a name is that of a table in the database, in any schema, that has masked columns or had.
+func (s *identities) namesTable(database, table string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tables[[2]string{database, table}]
 }
 
 // mask returns the mask that the policy has for a name under which a column was masked.

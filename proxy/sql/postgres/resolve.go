@@ -206,6 +206,16 @@ func (a *Analyzer) describe(ctx context.Context, in Input, d *definitions, relat
 	return k.describeColumns(rows, byOID, d)
 }
 
+// creation is the schema in which a relation is made whose name has none.
+func (m *meanings) creation() string {
+	for _, schema := range m.path {
+		if schema != "pg_catalog" && schema != m.temp {
+			return schema
+		}
+	}
+	return ""
+}
+
 // add takes the answer to namesQuery.
 func (m *meanings) add(rows [][]*string) error {
 	type schema struct {

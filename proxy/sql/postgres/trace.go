@@ -41,8 +41,10 @@ type tracer struct {
 	declared []*pgquery.Node
 	pinned   []sql.PinnedFunction
 	masks    sql.Columns
-	// created are the relations that the command makes.
+	// created are the relations that the command makes; taken reports whether a name for one is that
+	// of a relation with masked columns.
 	created  []sql.Relation
+	taken    func(name string) bool
 	compared []sql.ComparedParameter
 }
 
@@ -125,6 +127,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		if err := a.load(ctx, t, tree, in, d); err != nil {
 			return err
 		}
+		t.taken = func(name string) bool { return a.masked.namesTable(in.Catalog.database, name) }
 		if !t.violated() {
 			out, rows = t.top(single(tree))
 			t.settleCompared(single(tree))

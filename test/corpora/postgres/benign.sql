@@ -244,3 +244,6 @@ select * from rows from (generate_series(1, 3), unnest(array['a','b']::text[])) 
 select xmlelement(name item, xmlattributes(o.id as id), xmlforest(o.total, o.customer_id as customer)) from orders o
 select x.* from orders o, xmltable('/a' passing xmlelement(name a, o.id) columns id int path '.', n for ordinality) x
 select xmlserialize(content xmlconcat('<a/>', '<b/>') as text)
+create table if not exists customers (id int)
+create table if not exists public.customers (id int)
+alter table if exists nothing_like_it drop column a
