@@ -45,15 +45,15 @@ func (t *tracer) define(m any, s *scope) {
 	}
 }
 
-// newName allows to make a relation in a schema that is not the server's. It must not bear the
-// name of one with masked columns: an application, or a trigger, that means the other would find it on
-// its path, and leave values where no mask follows.
+// newName allows to make a relation in a schema that is not the server's. Unless it is temporary, and
+// so the session's alone, it must not bear the name of one with masked columns: an application that means
+// the other would find it on its path, and leave values where no mask follows.
 func (t *tracer) newName(r *pgquery.RangeVar) bool {
 	if r == nil || r.Catalogname != "" || !ownSchema(r.Schemaname) {
 		t.deny("a relation is created in a schema of the server's, or in another database")
 		return false
 	}
-	if t.taken(r.Relname) {
+	if r.Relpersistence != "t" && r.Schemaname != "pg_temp" && t.taken(r.Relname) {
 		t.deny("a relation gets the name of one that has masked columns; choose another name")
 		return false
 	}

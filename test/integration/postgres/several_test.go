@@ -123,7 +123,7 @@ func TestG3SeveralStatementsAreMasked(t *testing.T) {
 		"create temp table orders (ssn text); select * from orders":                            "statement 2 of the message: it follows one that changes definitions",
 		"begin; create temp table customers as select 1 as id; select * from customers":        "it follows one",
 		"create temp table s (a int); commit; insert into s values (1)":                        "statement 3",
-		"drop table if exists nothing; select 1":                                               "statement 1",
+		"drop table if exists nothing; select 1":                                               "statement 2",
 		"prepare p as select ssn from customers; execute p":                                    "statement 1 of the message: Prepare is sent together with others",
 		"declare d cursor with hold for select ssn from customers; fetch all from d":           "Declare",
 		"select 1; fetch all from d":                                                           "statement 2",
