@@ -149,9 +149,13 @@ func (t *tracer) configures(f *pgquery.FuncCall, name []string) bool {
 }
 
 // settleConfigured denies set_config beside rows of tables: when it is called depends on
-// them, and how they are written on it.
-func (t *tracer) settleConfigured() {
+// them, and how they are written on it. Nor may a definition call it later.
+func (t *tracer) settleConfigured(m any) {
 	if !t.configured {
+		return
+	}
+	if _, ok := m.(*pgquery.SelectStmt); !ok {
+		t.denyWith("set_config is called in a statement other than SELECT", "use SET")
 		return
 	}
 	for r := range t.used {

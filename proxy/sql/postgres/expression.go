@@ -138,7 +138,7 @@ func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 		}
 		return
 	}
-	if t.configures(f, name) {
+	if t.view == nil && t.configures(f, name) {
 		t.configured = true
 		return
 	}

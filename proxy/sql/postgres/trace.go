@@ -131,7 +131,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		if !t.violated() {
 			out, rows = t.top(single(tree))
 			t.settleCompared(single(tree))
-			t.settleConfigured()
+			t.settleConfigured(single(tree))
 			t.makes(single(tree), in, d)
 			_, d.locks = single(tree).(*pgquery.LockStmt)
 		}
