@@ -82,12 +82,28 @@ func (r *relay) flight(list []pgsql.Question) ([]byte, []awaitKind, error) {
 	return m, kinds, nil
 }
 
-// assertion is the messages that ask an assertion. Its portal, of another name, is left to
+// ForgetQuestion implements the analyser's Forgetter.
+func (r *relay) ForgetQuestion(text string) {
+	if name := r.questions.names[text]; name != "" {
+		r.questions.old = append(r.questions.old, name)
+		delete(r.questions.names, text)
+	}
+}
+
+// assertion is the messages that ask an assertion. Its portals, of other names, are left to
 // the end of the transaction.
 func (r *relay) assertion(a pgsql.Assertion) ([]byte, []awaitKind, error) {
-	m, kinds, err := r.prepare([]pgsql.Question{a})
+	list := []pgsql.Question{a}
+	if a.Before != nil {
+		list = []pgsql.Question{*a.Before, a}
+	}
+	m, kinds, err := r.prepare(list)
 	if err != nil {
 		return nil, nil, err
+	}
+	if a.Before != nil {
+		m = r.appendQuestion(m, r.assertingFirst, a.Before)
+		kinds = append(kinds, awaitBind, awaitExecute)
 	}
 	kinds = append(kinds, awaitBind, awaitExecute)
 	r.kinds = kinds

@@ -117,7 +117,7 @@ func (r *relay) establishPortal(ctx context.Context, name string, p *portal, c *
 		p.verified = true
 		return nil
 	}
-	if planned := r.plans.of(f); planned.fits(p) && r.catalog.Calm() {
+	if planned := r.plans.of(f); planned.fits(p) && r.catalog.Likely(f) {
 		if err := r.verify(ctx, p.known); err != nil {
 			return err
 		}

@@ -38,38 +38,39 @@ type relay struct {
 	secret string // of this session: prefixes names that the gate uses upstream
 
 	// Owned by the client's side.
-	in         *frames
-	patient    *patient
-	toTarget   *output
-	statements map[string]*statement
-	portals    map[string]*portal
-	catalog    *pgsql.Catalog
-	questions  questions
-	input      copyInput
-	plans      plans
-	witness    *upstream    // another session of the same login; nil before the first use
-	launched   launch       // to be settled
-	later      []byte       // its messages
-	laterFirst int          // size of the first of them
-	asserting  string       // the portal of assertions
-	assertedBy *inquiry     // of the last assertion
-	kinds      []awaitKind  // of the last flight of questions, to be used again
-	asking     []byte       // the last flight of questions, to be used again
-	redefined  bool         // the session itself may have changed definitions
-	unrecorded []*statement // parsed, in toTarget, and in no record yet
-	pipeline   int          // messages for the target since the last Sync
-	binds      int          // Binds among them
-	bound      *portal      // the last one bound
-	kept       *portal      // whose Bind was kept
-	executes   int          // Executes among them
-	mayCopy    bool         // a COPY runs that may read CopyData
-	discarding bool         // the gate refused; everything up to the next Sync is dropped
-	epoch      uint64       // counts Syncs
-	sqlNames   sqlNames
-	command    policy.Command // the last one that was decided on
-	hold       hold
-	deferral   *deferral       // of the command that was verified last
-	wait       context.Context // of a held command: ends with the session, or when the client cancels
+	in             *frames
+	patient        *patient
+	toTarget       *output
+	statements     map[string]*statement
+	portals        map[string]*portal
+	catalog        *pgsql.Catalog
+	questions      questions
+	input          copyInput
+	plans          plans
+	witness        *upstream    // another session of the same login; nil before the first use
+	launched       launch       // to be settled
+	later          []byte       // its messages
+	laterFirst     int          // size of the first of them
+	asserting      string       // the portal of assertions
+	assertingFirst string       // that of what comes before one
+	assertedBy     *inquiry     // of the last assertion
+	kinds          []awaitKind  // of the last flight of questions, to be used again
+	asking         []byte       // the last flight of questions, to be used again
+	redefined      bool         // the session itself may have changed definitions
+	unrecorded     []*statement // parsed, in toTarget, and in no record yet
+	pipeline       int          // messages for the target since the last Sync
+	binds          int          // Binds among them
+	bound          *portal      // the last one bound
+	kept           *portal      // whose Bind was kept
+	executes       int          // Executes among them
+	mayCopy        bool         // a COPY runs that may read CopyData
+	discarding     bool         // the gate refused; everything up to the next Sync is dropped
+	epoch          uint64       // counts Syncs
+	sqlNames       sqlNames
+	command        policy.Command // the last one that was decided on
+	hold           hold
+	deferral       *deferral       // of the command that was verified last
+	wait           context.Context // of a held command: ends with the session, or when the client cancels
 
 	base map[string]string // the meaning of a command that nothing more is known of
 

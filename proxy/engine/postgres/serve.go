@@ -84,7 +84,7 @@ func (c *conn) relay(s *session.Session, up *upstream) (*relay, error) {
 	}
 	r := &relay{engine: c.engine, conn: c, s: s, up: up, secret: secret,
 		patient: &patient{conn: c.tls}, toTarget: newOutput(up.conn), out: newOutput(c.tls),
-		statements: map[string]*statement{}, portals: map[string]*portal{}, plans: plans{}, asserting: secret + "a", assertedBy: newInquiry(), progress: make(chan struct{}, 1), status: up.status}
+		statements: map[string]*statement{}, portals: map[string]*portal{}, plans: plans{}, asserting: secret + "a", assertingFirst: secret + "b", assertedBy: newInquiry(), progress: make(chan struct{}, 1), status: up.status}
 	r.in = newFrames(r.patient)
 	r.catalog = pgsql.NewCatalog(r)
 	r.base = r.meaning(nil)

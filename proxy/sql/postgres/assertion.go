@@ -12,7 +12,8 @@ import (
 //
 // It can go in one flight with the statement, between its Bind and its Execute: where it
 // fails the server skips the Execute, so nothing is executed that was not verified, and
-// nobody had to wait for the answer. It proves less often than Verify does.
+// nobody had to wait for the answer. It proves less often than Verify does. One that has
+// another Before it needs that to be proven first.
 type Assertion = Question
 
 // DivisionByZero is the SQLSTATE of an assertion that fails.
@@ -46,10 +47,22 @@ const isolationColumn = 4
 
 // Assert returns the assertion that f holds; false if there is none, because f relies on
 // nothing that was established under a state of the server, or because that state is not
-// the last that was seen.
+// the last that was seen and no tripwire is set.
 func (c *Catalog) Assert(f *sql.Facts) (Assertion, bool) {
+	c.relied = nil
 	d, ok := f.Definitions.(*definitions)
-	if !ok || d.makes != nil || d.uses != nil || d.state == "" || !c.calm || d.state != c.state {
+	if !ok || d.makes != nil || d.uses != nil {
+		return Assertion{}, false
+	}
+	if a, ok := c.assertSnapshot(d); ok {
+		return a, true
+	}
+	return c.assertTripwire(d)
+}
+
+// assertSnapshot is Assert by the server's state.
+func (c *Catalog) assertSnapshot(d *definitions) (Assertion, bool) {
+	if d.state == "" || !c.calm || d.state != c.state {
 		return Assertion{}, false
 	}
 	if c.asserted.state != d.state {
@@ -59,8 +72,14 @@ func (c *Catalog) Assert(f *sql.Facts) (Assertion, bool) {
 	return Assertion{SQL: assertionQuery, Arguments: c.asserted.arguments}, c.asserted.arguments != nil
 }
 
-// Disturbed notes that an assertion failed: something was committed.
-func (c *Catalog) Disturbed() { c.calm, c.state = false, "" }
+// Disturbed notes that an assertion failed: something was committed, or a tripwire fell.
+func (c *Catalog) Disturbed() {
+	c.calm, c.state = false, ""
+	if c.relied != nil {
+		c.relied.generation++
+		c.relied = nil
+	}
+}
 
 // Settled notes whether the session's settings, role and path are those of the state that
 // was seen last: an assertion has proven that, or a command may have changed them since.

@@ -63,6 +63,7 @@ type backend struct {
 	columns  sql.Columns
 	// prepared are the questions that were prepared, with their names; nil prepares none.
 	prepared map[string]string
+	named    int // how many were
 }
 
 // Query implements postgres.Querier.
@@ -138,7 +139,8 @@ func (b *backend) prepare(ctx context.Context, text string) (string, error) {
 	if b.prepared == nil || b.prepared[text] != "" {
 		return b.prepared[text], nil
 	}
-	name := fmt.Sprintf("question %d", len(b.prepared))
+	b.named++
+	name := fmt.Sprintf("question %d", b.named)
 	if _, err := b.c.Prepare(ctx, name, text, nil); err != nil {
 		return "", fmt.Errorf("%w in %s", err, text)
 	}

@@ -26,6 +26,8 @@ type Querier interface {
 type Question struct {
 	SQL       string
 	Arguments []string
+	// Before is a question to be asked before this one of an assertion; nil if there is none.
+	Before *Question
 }
 
 // Catalog reads definitions over one upstream session, and remembers what is known of the
@@ -45,13 +47,15 @@ type Catalog struct {
 	cursors   makings
 	prepares  makings
 	asserted  asserted // what Assert made last
-	database  string   // as in identities; empty before the first survey
-	surveyed  string   // the policy's version of the last survey
+	tripwires tripwires
+	relied    *tripwire // that Assert returned last; nil if it was another assertion
+	database  string    // as in identities; empty before the first survey
+	surveyed  string    // the policy's version of the last survey
 }
 
 // NewCatalog returns the catalog that a session's own backend sees.
 func NewCatalog(q Querier) *Catalog {
-	return &Catalog{q: q, calm: true, cursors: makings{}, prepares: makings{}, texts: templates{most: maxTextsKnown}, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
+	return &Catalog{q: q, calm: true, tripwires: tripwires{of: map[string]*tripwire{}}, cursors: makings{}, prepares: makings{}, texts: templates{most: maxTextsKnown}, known: map[string]*sql.Facts{}, answers: map[string]*answer{}}
 }
 
 const (
@@ -78,10 +82,6 @@ type answer struct {
 	sum   [sha256.Size]byte
 	state string
 }
-
-// Calm reports whether nothing was committed lately, so that Verify is likely to need no
-// definitions.
-func (c *Catalog) Calm() bool { return c.calm }
 
 // remember keeps what is known of an admitted text. A refusal is not kept: nothing would
 // verify it again.

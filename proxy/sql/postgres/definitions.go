@@ -227,6 +227,8 @@ type definitions struct {
 	uses  *uses
 	// locks says that the command is LOCK.
 	locks bool
+	wired wired
+	set   *set // a tripwire; nil if none is set
 }
 
 type readDefinition struct {
@@ -248,6 +250,7 @@ func (d *definitions) read(ctx context.Context, c *Catalog, q Question) ([][]*st
 			d.state = ""
 		}
 		d.reads, d.remembered = append(d.reads, readDefinition{question: q, sum: a.sum}), true
+		d.wired.note(q, a.rows)
 		return a.rows, nil
 	}
 	questions := []Question{q}
@@ -271,6 +274,7 @@ func (d *definitions) read(ctx context.Context, c *Catalog, q Question) ([][]*st
 		}
 	}
 	sum := digest(rows)
+	d.wired.note(q, rows)
 	d.reads = append(d.reads, readDefinition{question: q, sum: sum})
 	if len(c.answers) >= maxAnswers {
 		clear(c.answers)
@@ -315,7 +319,8 @@ func appendRow(b []byte, row []*string) []byte {
 
 // Verify makes sure that the definitions that f relies on are unchanged, after the server
 // has parsed the statement and so holds them still. Where the server's state proves that
-// nothing was committed since they were read they are not read again. ErrDefinitionChanged
+// nothing was committed since they were read, or a tripwire that nothing was that concerns
+// them, they are not read again. ErrDefinitionChanged
 // says that f no longer holds; any other error that it cannot be told. Facts that rely on
 // no definition pass.
 func (a *Analyzer) Verify(ctx context.Context, f *sql.Facts, c *Catalog) error {
@@ -343,20 +348,30 @@ func (d *definitions) verify(ctx context.Context, c *Catalog) error {
 			return nil
 		}
 	}
-	questions := []Question{{SQL: stateQuery}}
+	if d.set.stands() {
+		if ok, err := d.untouched(ctx, c); ok || err != nil {
+			return err
+		}
+	}
+	wire := d.wire()
+	questions := append(wire[:len(wire):len(wire)], Question{SQL: stateQuery})
 	for _, r := range d.reads {
 		questions = append(questions, r.question)
 	}
 	answers, err := c.q.Ask(ctx, questions...)
 	if err != nil {
+		c.tripwires.fall()
 		return fmt.Errorf("read the catalog: %w", err)
 	}
 	if len(answers) != len(questions) {
+		c.tripwires.fall()
 		return errCatalogAnswer
 	}
+	said, answers := answers[:len(wire)], answers[len(wire):]
 	state := c.observe(answers[0])
 	for i, r := range d.reads {
 		if digest(answers[i+1]) != r.sum {
+			c.tripwires.fall()
 			c.Forget()
 			return ErrDefinitionChanged
 		}
@@ -365,18 +380,23 @@ func (d *definitions) verify(ctx context.Context, c *Catalog) error {
 		}
 	}
 	d.state = state
+	d.wireSet(c, wire, said)
 	if keepsSnapshot(c.isolation) {
 		return d.witness(ctx, c, answers[1:])
 	}
 	return nil
 }
 
-// Proof returns the server's state under which f was verified last; empty if it proves
-// nothing. As long as it is the same the server makes the same of the same text.
+// Proof returns by what f was verified last: the setting of a tripwire, or the server's
+// state; empty if it proves nothing. As long as it is the same the server makes the same of
+// the same text.
 func Proof(f *sql.Facts) string {
 	d, ok := f.Definitions.(*definitions)
 	if !ok || d.makes != nil || d.uses != nil {
 		return ""
+	}
+	if d.set != nil {
+		return d.set.token
 	}
 	return d.state
 }

@@ -154,6 +154,7 @@ func (a *Analyzer) resolve(ctx context.Context, in Input, d *definitions, comman
 		mention(c, &m, 0)
 	}
 	m.normalize()
+	d.wired.names = m
 	rows, err := d.read(ctx, catalog, m.question())
 	if err != nil {
 		return nil, err

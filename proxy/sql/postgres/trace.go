@@ -123,7 +123,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	case in.Catalog == nil:
 		t.deny("what the statement means cannot be established in this state of the session; end the transaction first")
 	default:
-		d := &definitions{masks: map[origin]sql.MaskRef{}, relations: map[uint32]bool{}}
+		d := &definitions{masks: map[origin]sql.MaskRef{}, relations: map[uint32]bool{}, wired: wired{relations: map[uint32]bool{}, plain: plannedWhenBound(f)}}
 		if err := a.load(ctx, t, tree, in, d); err != nil {
 			return err
 		}
@@ -215,6 +215,19 @@ func (t *tracer) checkSession() {
 	case slices.ContainsFunc(t.names.casts, func(f *ownFunction) bool { return !pins(t.pinned, f) }):
 		t.deny("this database has casts by functions of users that no rule pins as they are")
 	}
+}
+
+// plannedWhenBound reports whether the server plans a command when it binds it: one
+// statement that only reads or writes rows.
+func plannedWhenBound(f *sql.Facts) bool {
+	for _, n := range f.Nodes {
+		switch n.Kind {
+		case "Select", "Insert", "Update", "Delete":
+		default:
+			return false
+		}
+	}
+	return f.Statements == 1
 }
 
 // standsAlone reports whether a statement means the same whatever is defined.
