@@ -82,8 +82,9 @@ func (c *Catalog) Disturbed() {
 }
 
 // Settled notes whether the session's settings, role and path are those of the state that
-// was seen last: an assertion has proven that, or a command may have changed them since.
-func (c *Catalog) Settled(settled bool) { c.settled = settled }
+// was seen last: an assertion has proven that, or a command may have changed them since. A
+// tripwire has proven those of another time.
+func (c *Catalog) Settled(settled bool) { c.settled = settled && c.relied == nil }
 
 // SnapshotFunction is the OID of pg_current_snapshot (pg_proc.dat), to be called without
 // arguments by the protocol's FunctionCall.
@@ -96,12 +97,13 @@ const PinQuery = `SELECT pg_catalog.set_config(s.n, pg_catalog.current_setting(s
 // Snapshot returns what SnapshotFunction says in text format, after the statement and in
 // its transaction, as long as nothing was committed since the definitions were read that f
 // relies on. It is told where settings, role and path are known to be as they were then,
-// and false where Assert says so, or where they are not known.
+// and false where Assert says so or has a tripwire, or where they are not known.
 func (c *Catalog) Snapshot(f *sql.Facts) (snapshot string, ok bool) {
-	if !c.settled {
+	d, ok := f.Definitions.(*definitions)
+	if !ok || !c.settled || d.makes != nil || d.uses != nil {
 		return "", false
 	}
-	a, ok := c.Assert(f)
+	a, ok := c.assertSnapshot(d)
 	if !ok {
 		return "", false
 	}

@@ -106,7 +106,8 @@ func probeQuery(functions, types bool) string {
 	mode := next("int4")
 	// The size of a relation that is none is asked for since its lock makes the server take in
 	// what others have told it: before anything else, and, beneath the outer CASE, after it.
-	const takeIn = `pg_catalog.pg_relation_size('0'::pg_catalog.regclass, 'main') IS NULL`
+	// Asking for the backend's number keeps that in the session's own process.
+	const takeIn = `pg_catalog.pg_relation_size('0'::pg_catalog.regclass, 'main') IS NULL AND pg_catalog.pg_backend_pid() IS NOT NULL`
 	return `SELECT 1 OPERATOR(pg_catalog./) CASE WHEN p."is" OPERATOR(pg_catalog.=) $1::pg_catalog.text` +
 		` THEN CASE WHEN ` + takeIn + ` THEN 1 ELSE ` + mode + ` END ELSE ` + mode + ` END,` +
 		` CASE WHEN ` + mode + ` OPERATOR(pg_catalog.<) 0 THEN p."is" END` +

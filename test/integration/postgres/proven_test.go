@@ -190,9 +190,13 @@ func TestProvenIsCancelled(t *testing.T) {
 
 // TestG3WhileDefinitionsChangeSeldom is TestG3WhileDefinitionsChange with pauses between the
 // changes, in which clients repeat what they read, so that it is proven after its execution.
-func TestG3WhileDefinitionsChangeSeldom(t *testing.T) {
+func TestG3WhileDefinitionsChangeSeldom(t *testing.T) { changeSeldom(t, 0) }
+
+// changeSeldom changes definitions beside writers that commit all the time, if there are any.
+func changeSeldom(t *testing.T, writers int) {
+	t.Helper()
 	server := pgtest.Start(t, "logging_collector = off", "log_statement = none", "log_min_messages = panic")
-	server.Exec(t, "postgres", hammered)
+	server.Exec(t, "postgres", hammered+"; create table wrote (n int)")
 	watch := &watching{t: t}
 	g := start(t, server, masking(keepLast4(), "*.*.token", "public.hidden.note", "s1.hidden.note"), func(g *gate, _ *engpg.Config) { g.record = watch })
 	go func() {
@@ -225,10 +229,14 @@ func TestG3WhileDefinitionsChangeSeldom(t *testing.T) {
 			}
 		}
 	})
+	for range writers {
+		wg.Go(func() { keepCommitting(ctx, t, server) })
+	}
 	for i := range 4 {
 		wg.Go(func() {
 			h := &hammerer{raw: frontend(t, g, c, "postgres"), random: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i))), prepared: map[string]bool{}, rows: &rows, errors: &errors}
-			for ctx.Err() == nil && h.repeat() {
+			_ = h.h.Conn.SetDeadline(time.Now().Add(hammerFor(t) + patience))
+			for ctx.Err() == nil && h.repeat(writers > 0) {
 			}
 			if ctx.Err() == nil {
 				t.Error("a session ended")
@@ -240,8 +248,8 @@ func TestG3WhileDefinitionsChangeSeldom(t *testing.T) {
 	t.Logf("%d rows, %d changes, %d events", rows.Load(), changed.Load(), watch.events.Load())
 }
 
-// repeat asks for the same some times over.
-func (h *hammerer) repeat() bool {
+// repeat asks for the same some times over, in transactions too where it says so.
+func (h *hammerer) repeat(transactions bool) bool {
 	at := h.random.IntN(len(looks))
 	h.text = looks[at]
 	way, name := h.random.IntN(3), "s"+strconv.Itoa(at)
@@ -250,6 +258,12 @@ func (h *hammerer) repeat() bool {
 		if !h.pass(1, parse(name, h.text), sync()) {
 			return false
 		}
+	}
+	if transactions && h.random.IntN(2) == 0 {
+		if !h.pass(2, query("begin"), query("insert into wrote values (1)")) {
+			return false
+		}
+		defer func() { h.pass(1, query("rollback")) }()
 	}
 	for range 40 {
 		var goesOn bool
