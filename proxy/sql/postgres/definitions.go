@@ -354,7 +354,7 @@ func (d *definitions) verify(ctx context.Context, c *Catalog) error {
 		}
 	}
 	wire := d.wire()
-	questions := append(wire[:len(wire):len(wire)], Question{SQL: stateQuery})
+	questions := slices.Concat(wire, []Question{{SQL: stateQuery}})
 	for _, r := range d.reads {
 		questions = append(questions, r.question)
 	}

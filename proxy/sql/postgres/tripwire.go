@@ -313,8 +313,8 @@ func in(q Question, mode string) Question {
 	return q
 }
 
-// untouched asks the tripwire whether the definitions are what they were. From time to time it asks
-// for the server's state, too.
+// untouched asks the tripwire whether the definitions are what they were. From time to time it
+// asks for the server's state too, and has them read where that would do again.
 func (d *definitions) untouched(ctx context.Context, c *Catalog) (bool, error) {
 	questions := []Question{in(d.set.probe, tells), in(d.set.tripwire, tells)}
 	c.tripwires.proofs++
@@ -331,11 +331,10 @@ func (d *definitions) untouched(ctx context.Context, c *Catalog) (bool, error) {
 		c.tripwires.fall()
 		return false, errCatalogAnswer
 	}
-	state := ""
 	if look {
-		state, answers = c.observe(answers[0]), answers[1:]
+		state := c.observe(answers[0])
 		c.calm = c.calm && state == c.tripwires.looked
-		c.tripwires.looked = state
+		c.tripwires.looked, answers = state, answers[1:]
 	}
 	on := c.tripwires.take(c, d.set.tripwire.SQL)
 	before := on.generation
@@ -349,10 +348,9 @@ func (d *definitions) untouched(ctx context.Context, c *Catalog) (bool, error) {
 		d.set = nil
 		return false, nil
 	}
-	if look {
-		d.state = state
-	}
-	return true, nil
+	// Others have stopped. What one of them has not told yet the snapshot counts as done: only
+	// definitions that were read are proven by it from now on.
+	return !look || !c.calm, nil
 }
 
 // one reports whether the answer to a tripwire or probe is 1.
