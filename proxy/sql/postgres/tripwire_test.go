@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -201,6 +203,10 @@ func (w *wiring) change(t *testing.T, change string, own bool) bool {
 	return true
 }
 
+// everyThird is which of the kinds of change are tried on each release but the oldest, which has
+// them all.
+const everyThird = 3
+
 // TestG3Tripwires changes every kind of definition that a tripwire is set for: none is proven
 // by it afterwards, in an open transaction that keeps its locks or, where that prevents the
 // change, between transactions.
@@ -208,7 +214,11 @@ func TestG3Tripwires(t *testing.T) {
 	for _, major := range pgtest.Majors {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			w := newWiring(t, pgtest.StartMajor(t, major))
-			for name, c := range tripped {
+			for i, name := range slices.Sorted(maps.Keys(tripped)) {
+				if major != pgtest.Majors[0] && i%everyThird != major%everyThird {
+					continue
+				}
+				c := tripped[name]
 				first, own := c.by, c.by == "own"
 				if own {
 					first = ""
