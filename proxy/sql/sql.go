@@ -99,6 +99,23 @@ type Output struct {
 	Mask  MaskRef // zero: shown as it is
 }
 
+// Lines are the lines by which rows are copied out, and how their fields are parted.
+type Lines struct {
+	Columns []LineColumn
+	// CSV says that values may stand between quotes, in which a quote is doubled; otherwise
+	// what is special is escaped by a backslash.
+	CSV       bool
+	Header    bool // the first line holds names
+	Delimiter byte
+	Null      string // what stands for NULL, as it is
+}
+
+// LineColumn is a column of Lines.
+type LineColumn struct {
+	Mask MaskRef // zero: shown as it is
+	Type uint32  // the OID of its type; zero if it is not known
+}
+
 // Node is one statement of a command or one nested in it: a CTE's body, what EXPLAIN
 // explains, what PREPARE prepares.
 type Node struct {
@@ -168,6 +185,8 @@ type Facts struct {
 	// Outputs are the columns of the rows that the command returns, nil if it returns none.
 	// They are established for a command with one statement on a target with masks.
 	Outputs []Output
+	// Lines are what COPY TO sends, where columns of it are masked; nil otherwise.
+	Lines *Lines
 	// MaskViolation is set where the command uses a masked column other than as a plain
 	// output, or does something whose lineage is not established, on a target with masks: a
 	// safe sentence naming the construct.

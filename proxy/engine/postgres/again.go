@@ -69,7 +69,8 @@ func (r *relay) establishAgain(ctx context.Context, name string, p *portal, c *c
 			return nil, r.refuseOpen(err, synced)
 		}
 		c = newCommand(r.s, permit)
-		c.masked, c.copies = p.known.masked, hasKind(p.known.facts, "Copy")
+		c.masked = p.known.masked
+		c.copies, c.lines = copyOf(p.known)
 		if why = r.forward(permit, p.bind); why == nil {
 			why = r.establishPortal(ctx, name, p, c)
 		}

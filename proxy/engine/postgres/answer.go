@@ -28,8 +28,9 @@ type command struct {
 	planned *planned // by which the next one is planned; nil if nothing is remembered
 	held    bool     // the answer is held back until it is proven
 	columns []column
-	text    *rowPlan // how detectors read rows without a plan
-	binary  bool     // COPY sends binary data
+	text    *rowPlan  // how detectors read rows without a plan
+	binary  bool      // COPY sends binary data
+	lines   *linePlan // how the lines of COPY are masked; nil if none is
 
 	// deferral is set while the answer is held back; guarded by relay.mu.
 	deferral *deferral

@@ -31,7 +31,8 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 	st := p.statement
 	st.recorded = true
 	c := newCommand(r.s, permit)
-	c.masked, c.plan, c.copies = p.known.masked, p.plan, hasKind(p.known.facts, "Copy")
+	c.masked, c.plan = p.known.masked, p.plan
+	c.copies, c.lines = copyOf(p.known)
 	if c.masked && !p.verified {
 		if !r.approved() {
 			if done, err := r.executeAsserted(ctx, p, c, string(e.portal), m); done || err != nil {

@@ -198,7 +198,7 @@ func (r *relay) copyOut(size int) error {
 	if c.deferral != nil {
 		return r.drop(size)
 	}
-	if r.detectors != nil {
+	if r.detectors != nil || c.lines != nil {
 		return r.maskedCopy(c, size)
 	}
 	if size > maxKept || !c.wants(size) {
@@ -213,7 +213,7 @@ func (r *relay) copyOut(size int) error {
 	return r.out.write(m)
 }
 
-// maskedCopy lets a CopyData through after the detectors.
+// maskedCopy lets a CopyData through after its masks and the detectors.
 func (r *relay) maskedCopy(c *command, size int) error {
 	if size > r.engine.c.Limits.MaskedRow {
 		return tooLong()
@@ -222,8 +222,17 @@ func (r *relay) maskedCopy(c *command, size int) error {
 	if err != nil {
 		return r.targetGone(err)
 	}
-	out, found, err := pgmask.MaskCopy(r.detectors, beginMessage(r.row[:0], msgCopyData), m[headSize:], c.binary)
-	if err != nil {
+	line := m[headSize:]
+	if c.lines != nil {
+		if c.lines.line, err = c.lines.apply(c.lines.line[:0], line); err != nil {
+			return r.withheld(err)
+		}
+		line = c.lines.line
+	}
+	out, found := beginMessage(r.row[:0], msgCopyData), 0
+	if r.detectors == nil {
+		out = append(out, line...)
+	} else if out, found, err = pgmask.MaskCopy(r.detectors, out, line, c.binary); err != nil {
 		return r.withheld(err)
 	}
 	r.row = endMessage(out, 0)

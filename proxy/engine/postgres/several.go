@@ -60,7 +60,8 @@ func (r *relay) queryPart(ctx context.Context, k *known, text []byte, c *command
 		return err
 	}
 	// The statement before this one is over: nothing else uses c now.
-	c.plan, c.columns, c.text, c.named, c.binary, c.copies = of.plan, of.columns, nil, false, false, hasKind(k.facts, "Copy")
+	c.plan, c.columns, c.text, c.named, c.binary = of.plan, of.columns, nil, false, false
+	c.copies, c.lines = copyOf(k)
 	r.mu.Lock()
 	if q.raw != nil {
 		r.queue.push(await{kind: awaitNothing, raw: q.raw})

@@ -46,7 +46,8 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error 
 	}
 	r.sqlNames.note(q.text, k.facts)
 	c := newCommand(r.s, permit)
-	c.masked, c.copies = k.masked, hasKind(k.facts, "Copy")
+	c.masked = k.masked
+	c.copies, c.lines = copyOf(k)
 	r.mayCopy = c.copies
 	if k.masked && pgsql.Parts(k.facts) != nil {
 		return r.querySeveral(ctx, k, c, again)

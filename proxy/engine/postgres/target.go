@@ -286,7 +286,9 @@ func (r *relay) commandAnswer(h *await, kind byte, m []byte) error {
 		}
 		r.copyIn = true
 	case kind == msgCopyOutResponse && c.copies:
-		c.binary = len(m) > headSize && m[headSize] == 1
+		if !c.beginsLines(m[headSize:]) {
+			return r.withheld(errLine)
+		}
 		if c.deferral != nil {
 			c.deferral.end, r.paused = bytes.Clone(m), make(chan struct{})
 			return nil

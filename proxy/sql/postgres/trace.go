@@ -45,6 +45,7 @@ type tracer struct {
 	// of a relation with masked columns.
 	created  []sql.Relation
 	taken    func(name string) bool
+	lines    *sql.Lines // of a COPY of masked columns
 	compared []sql.ComparedParameter
 }
 
@@ -143,7 +144,7 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 		f.Fault = t.pointsTo(in.Text, single(tree))
 		return nil
 	}
-	f.Compared = t.compared
+	f.Compared, f.Lines = t.compared, t.lines
 	if rows {
 		f.Outputs = outputs(out)
 	}

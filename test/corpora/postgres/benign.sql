@@ -249,3 +249,6 @@ create table if not exists public.customers (id int)
 alter table if exists nothing_like_it drop column a
 SELECT a.attname, pg_index_column_has_property(i.indexrelid, 1, 'asc'), pg_index_has_property(i.indexrelid, 'clusterable'), pg_indexam_has_property(c.relam, 'can_unique') FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = c.oid
 SELECT pg_relation_filenode('orders'::regclass), pg_relation_filepath('orders'::regclass)
+copy customers to stdout
+copy customers (id, ssn, name) to stdout with (format csv, header, delimiter ';', null 'none')
+copy (select c.id, c.ssn, o.total from customers c join orders o on o.customer_id = c.id) to stdout csv header force quote *

@@ -128,7 +128,7 @@ func TestG3SeveralStatementsAreMasked(t *testing.T) {
 		"declare d cursor with hold for select ssn from customers; fetch all from d":           "Declare",
 		"select 1; fetch all from d":                                                           "statement 2",
 		"select 1; copy orders from stdin":                                                     "Copy",
-		"select 1; copy customers to stdout":                                                   "statement 2",
+		"select 1; copy customers to stdout (format binary)":                                   "statement 2",
 		"select 1; explain analyze select * from customers":                                    "statement 2",
 		"set search_path = pg_temp; select * from customers":                                   "statement 1",
 		"select set_config('search_path', 'x', false); select 1":                               "statement 1",
