@@ -109,7 +109,8 @@ func (t *tracer) copyOut(m *pgquery.CopyStmt, columns []column) {
 // lineForm returns how the options of a COPY have fields written, or why that is not understood.
 func lineForm(options []*pgquery.Node) (l *sql.Lines, why string) {
 	l = &sql.Lines{}
-	var delimiter, null *string
+	var delimiter string
+	var null *string
 	for _, n := range options {
 		d := n.GetDefElem()
 		text := d.GetArg().GetString_().GetSval()
@@ -117,7 +118,7 @@ func lineForm(options []*pgquery.Node) (l *sql.Lines, why string) {
 		case d.GetDefname() == "format" && known && (text == "text" || text == "csv"):
 			l.CSV = text == "csv"
 		case d.GetDefname() == "delimiter" && known:
-			delimiter = &text
+			delimiter = text
 		case d.GetDefname() == "null" && known:
 			null = &text
 		case d.GetDefname() == "header" && isHeader(d.GetArg()):
@@ -127,9 +128,10 @@ func lineForm(options []*pgquery.Node) (l *sql.Lines, why string) {
 			return nil, "with an option by which its lines are not understood; FORMAT text or csv, DELIMITER, HEADER, FORCE_QUOTE and, for csv, NULL are"
 		}
 	}
-	l.Delimiter, l.Null = '\t', `\N`
+	standard := "\t"
+	l.Null = `\N`
 	if l.CSV {
-		l.Delimiter, l.Null = ',', ""
+		standard, l.Null = ",", ""
 	}
 	if null != nil {
 		// In text format a value may look like a NULL of the client's choice.
@@ -138,12 +140,13 @@ func lineForm(options []*pgquery.Node) (l *sql.Lines, why string) {
 		}
 		l.Null = *null
 	}
-	if delimiter != nil && !delimits(*delimiter, l.Null) {
+	if delimiter != "" {
+		standard = delimiter
+	}
+	if !delimits(standard, l.Null) {
 		return nil, "with a delimiter other than a tab or one of , ; | ^ ~ : # !"
 	}
-	if delimiter != nil {
-		l.Delimiter = (*delimiter)[0]
-	}
+	l.Delimiter = standard[0]
 	return l, ""
 }
 
