@@ -30,8 +30,9 @@ func planLines(f *sql.Facts, masks policy.Masks) *linePlan {
 	p := &linePlan{Lines: *f.Lines, masks: make([]masking.Func, len(f.Lines.Columns))}
 	for i, c := range f.Lines.Columns {
 		if c.Mask != 0 {
-			mask, _ := masks.Func(c.Mask)
-			p.masks[i] = pgmask.Bind(mask, c.Type, -1, false)
+			if mask, _ := masks.Func(c.Mask); mask != nil {
+				p.masks[i] = pgmask.Bind(mask, c.Type, -1, false)
+			}
 		}
 	}
 	return p
@@ -67,7 +68,7 @@ func (p *linePlan) apply(dst, b []byte) ([]byte, error) {
 	b = b[:len(b)-1]
 	for i, mask := range p.masks {
 		field, rest, last := p.field(b)
-		if field < 0 || last != (i == len(p.masks)-1) {
+		if field < 0 || last != (i == len(p.masks)-1) || mask == nil && p.Columns[i].Mask != 0 {
 			return dst, errLine
 		}
 		var err error

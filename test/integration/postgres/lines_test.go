@@ -75,6 +75,10 @@ func TestG3CopiedLinesAreMasked(t *testing.T) {
 	if got := fe.untilReady(); !strings.Contains(got, "CopyData(ssn\n)") || strings.Contains(got, "123") || !strings.HasSuffix(got, "Complete(COPY 6) Ready(I)") {
 		t.Errorf("several: %s", got)
 	}
+	fe.send(query("copy (select pid, query from pg_catalog.pg_stat_activity where pid = pg_backend_pid()) to stdout"))
+	if got := fe.untilReady(); !strings.Contains(got, "\\N\n)") || !strings.HasSuffix(got, "Complete(COPY 1) Ready(I)") {
+		t.Errorf("a hidden column: %s", got)
+	}
 	in := "7\t987-65-4321\n"
 	if tag, err := conn.PgConn().CopyFrom(t.Context(), strings.NewReader(in), "copy people (id, ssn) from stdin"); err != nil || tag.RowsAffected() != 1 {
 		t.Errorf("copy in: %v %v", tag, err)
