@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -83,7 +84,7 @@ func (s *Spool) shipped(ctx context.Context, t *tape, err error) {
 	whole := t.progress.Done
 	more := t.closed || t.offset-t.progress.Offset >= s.c.Limits.ShipBytes
 	resting := t.open == 0 && t.offset > t.progress.Offset
-	if err != nil && ctx.Err() == nil && errors.Is(err, ErrConflict) {
+	if err != nil && ctx.Err() == nil && (errors.Is(err, ErrConflict) || errors.Is(err, errLost)) {
 		_ = t.fail(err)
 	}
 	t.mu.Unlock()
@@ -229,7 +230,7 @@ func (t *tape) shipOne(ctx context.Context, end int64) error {
 			return fmt.Errorf("encode segment: %w", err)
 		}
 		if err := s.writeWhole(s.path(t.started.Session, "pending"), b); err != nil {
-			return fmt.Errorf("keep segment: %w", err)
+			return fmt.Errorf("keep segment: %w", lost(err))
 		}
 		t.pending = p
 	}
@@ -346,6 +347,18 @@ func wholeLines(raw []byte, more bool) []byte {
 	return raw
 }
 
+// errLost says that the spool's own files are gone, and with them what was recorded: the
+// session must not go on.
+var errLost = errors.New("the spool was removed")
+
+// lost marks an error of a file of the spool that is not there.
+func lost(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errLost, err)
+	}
+	return err
+}
+
 // readRange reads the bytes from begin to end of a recording.
 func readRange(chunks []chunk, begin, end int64) ([]byte, error) {
 	raw := make([]byte, 0, end-begin)
@@ -356,7 +369,7 @@ func readRange(chunks []chunk, begin, end int64) ([]byte, error) {
 		}
 		f, err := os.Open(c.path)
 		if err != nil {
-			return nil, fmt.Errorf("read spool: %w", err)
+			return nil, fmt.Errorf("read spool: %w", lost(err))
 		}
 		n := len(raw)
 		raw = raw[:n+int(to-from)]

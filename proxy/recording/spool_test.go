@@ -533,6 +533,32 @@ func TestConflictEndsTheSession(t *testing.T) {
 	}
 }
 
+// Whoever removes the spool under a session ends it: its events would be recorded nowhere.
+func TestRemovedSpoolEndsTheSession(t *testing.T) {
+	root := t.TempDir()
+	f := newFixture(t, options{dir: root, limits: quick()})
+	r := f.open("s1")
+	if err := os.RemoveAll(filepath.Join(root, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	// Slowly enough for the file never to be replaced, which would be noticed anyway.
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.After(time.Minute); ; {
+		if err := r.Record(command(1, "x")); err != nil {
+			if !strings.Contains(err.Error(), "the spool was removed") {
+				t.Error(err)
+			}
+			return
+		}
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatal("the session goes on although what it does is recorded nowhere")
+		}
+	}
+}
+
 func TestDrainSaysWhatIsLeft(t *testing.T) {
 	f := newFixture(t, options{limits: quick(), wrap: func(s recording.Store) recording.Store {
 		return &faulty{Store: s, before: func(context.Context, recording.Segment) error { return errors.New("down") }}
