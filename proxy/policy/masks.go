@@ -10,7 +10,6 @@ import (
 	"github.com/cardea-dev/cardea/proxy/masking"
 	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/masking/fn"
-	"github.com/cardea-dev/cardea/proxy/masking/fn/null"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -184,7 +183,7 @@ func (m *masks) Functions() []sql.PinnedFunction { return m.functions }
 func (m *masks) Func(ref sql.MaskRef) (masking.Func, v1alpha1.RuleReference) {
 	at := ref &^ sql.WholeValue
 	if at == sql.Hidden {
-		return null.Func{}, v1alpha1.RuleReference{}
+		return fn.Hidden, v1alpha1.RuleReference{}
 	}
 	if at == 0 || uint64(at) > uint64(len(m.all)) {
 		return withhold{}, v1alpha1.RuleReference{}

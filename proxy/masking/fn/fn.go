@@ -41,6 +41,9 @@ type Options struct {
 // Whole hides a value whole, for results that are made of a masked value.
 var Whole masking.Func = redact.Func{}
 
+// Hidden hides a value of any type, and that there is one.
+var Hidden masking.Func = null.Func{}
+
 // New returns the function that f names, or an error that says which field is wrong.
 func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 	var made []masking.Func
