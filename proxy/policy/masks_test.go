@@ -55,7 +55,13 @@ func TestMasks(t *testing.T) {
 			}
 		})
 	}
-	for _, ref := range []sql.MaskRef{0, 99, 1<<32 - 1} {
+	for _, ref := range []sql.MaskRef{sql.Hidden, sql.Hidden | sql.WholeValue} {
+		f, rule := a.Masks.Func(ref)
+		if out, null, err := f.Mask([]byte("x"), []byte("secret")); err != nil || !null || string(out) != "x" || rule.Name != "" {
+			t.Errorf("Func(%d) shows %q, %v, %v", ref, out, null, err)
+		}
+	}
+	for _, ref := range []sql.MaskRef{0, 99, sql.Hidden - 1, sql.WholeValue | sql.Hidden - 1} {
 		f, rule := a.Masks.Func(ref)
 		if out, _, err := f.Mask([]byte("x"), []byte("secret")); err == nil || string(out) != "x" || rule.Name != "" {
 			t.Errorf("Func(%d) shows %q, %v", ref, out, err)
