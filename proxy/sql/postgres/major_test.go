@@ -96,8 +96,8 @@ func shows(t *testing.T, b *backend, text, want string) {
 	}
 }
 
-// lookedAt are volatile functions that change nothing but sequences and show nothing.
-var lookedAt = strings.Fields(`timezone random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 nextval currval lastval pg_sleep pg_is_in_recovery
+// lookedAt are volatile functions that change nothing but sequences and show nothing but numbers of backends.
+var lookedAt = strings.Fields(`timezone random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 nextval setval currval lastval pg_blocking_pids pg_sleep pg_is_in_recovery
 	array_sample array_shuffle pg_relation_size pg_table_size pg_total_relation_size pg_indexes_size pg_database_size pg_tablespace_size
 	pg_partition_tree pg_partition_ancestors`)
 
