@@ -133,7 +133,8 @@ func FuzzUpstream(f *testing.F) {
 		err := u.signIn(&Engine{c: Config{Random: rand.Reader}}, login, "postgres", nil)
 		client.Close()
 		b := <-sent
-		if bytes.Contains(b, []byte(login.Password)) || bytes.Contains(b, []byte("md5")) {
+		// A PasswordMessage of the length of an MD5 answer; the random nonce of SCRAM may well spell md5.
+		if bytes.Contains(b, []byte(login.Password)) || bytes.Contains(b, []byte("p\x00\x00\x00(md5")) {
 			t.Fatal("the target gets a password without TLS")
 		}
 		if err != nil && (strings.Contains(err.Error(), login.Password) || failureOf(err, duringSignIn) == nil) {
