@@ -89,7 +89,7 @@ const (
 func (r *relay) deferFor(ctx context.Context, f *sql.Facts) error {
 	r.deferral = nil
 	later := deferred(f)
-	if !later && !hasKind(f, "Prepare", "Execute", "Copy", "Create", "Alter") || len(f.Relations) == 0 {
+	if !later && !hasKind(f, "Prepare", "Execute", "Copy", "Create", "Alter", "Refresh") || len(f.Relations) == 0 {
 		return nil
 	}
 	oids := make([]string, 0, len(f.Relations))

@@ -26,8 +26,10 @@ var visibleCatalogs = words(`
 // hiddenColumns are columns of those relations that do hold values, and are shown as NULL: the
 // stored default of an added column is the value of every older row; statements of others have
 // constants; keys of advisory locks may be made of values, and the pages of locks tell where
-// in an index a value is. Or credentials: a subscription's connection string.
+// in an index a value is; an update keeps a row in its place among the indexes only where no indexed
+// value changes, and these counters tell which did. Or credentials: a subscription's connection string.
 var hiddenColumns = words(`pg_attribute.attmissingval pg_subscription.subconninfo pg_stat_activity.query
+	pg_stat_user_tables.n_tup_hot_upd pg_stat_user_tables.n_tup_newpage_upd
 	pg_locks.page pg_locks.tuple pg_locks.classid pg_locks.objid pg_locks.objsubid`)
 
 // visibleReads are functions that read the session or definitions and show no values of

@@ -46,7 +46,7 @@ func (t *tracer) copy(m *pgquery.CopyStmt, s *scope) {
 	}
 	for _, c := range columns {
 		if m.IsFrom && r.telling[c.name] {
-			t.denyTelling(r, c.name, "cannot be written")
+			t.denyTelling(r, c.name, "cannot be written: "+outcomeTells)
 		}
 	}
 	level := s.inner()

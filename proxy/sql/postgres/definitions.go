@@ -101,32 +101,7 @@ var columnsQuery = func() string {
 		` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
 		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid::pg_catalog.text` +
 		` FROM kin k JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.oid JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
-		` UNION ALL SELECT 'generated', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text, NULL` +
-		` FROM pg_catalog.pg_attrdef f JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
-		` AND d.refobjid OPERATOR(pg_catalog.=) f.adrelid AND d.refobjsubid OPERATOR(pg_catalog.<>) f.adnum AND d.refobjsubid OPERATOR(pg_catalog.>) 0` +
-		` AND (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.oid` +
-		` OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) f.adrelid` +
-		` AND d.objsubid OPERATOR(pg_catalog.=) f.adnum)` +
-		` WHERE f.adrelid OPERATOR(pg_catalog.=) ` + of + `` +
-		` UNION ALL SELECT 'unique', k.root::pg_catalog.text, ` + attributesOf("i.indrelid", "i.indkey::pg_catalog.int2[]") +
-		`, CASE WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'expression' WHEN i.indisexclusion THEN 'exclusion' ELSE '' END, NULL` +
-		` FROM kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND (i.indisunique OR i.indisexclusion)` +
-		` UNION ALL SELECT 'check', k.root::pg_catalog.text, ` + attributesOf("o.conrelid", "o.conkey") + `, NULL, NULL` +
-		` FROM kin k JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) k.oid AND o.contype OPERATOR(pg_catalog.=) 'c'` +
-		` UNION ALL SELECT 'check', k.root::pg_catalog.text, ` + attributesOf("p.polrelid", policyColumns) + `, NULL, NULL` +
-		` FROM kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid` +
-		` UNION ALL SELECT 'reference', f.root::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, b.attnum::pg_catalog.text)::pg_catalog.text, b.attname::pg_catalog.text` +
-		` FROM kin f JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) f.oid JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.confrelid` +
-		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
-		` CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(o.conkey), pg_catalog.unnest(o.confkey)) k(x, y)` +
-		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) k.x` +
-		` JOIN pg_catalog.pg_attribute b ON b.attrelid OPERATOR(pg_catalog.=) o.confrelid AND b.attnum OPERATOR(pg_catalog.=) k.y` +
-		` WHERE o.contype OPERATOR(pg_catalog.=) 'f'` +
-		` UNION ALL SELECT 'referenced', f.root::pg_catalog.text, CASE WHEN f.direct THEN ` + attributesOf("o.confrelid", "o.confkey") + ` END,` +
-		` pg_catalog.json_build_array(n.nspname, c.relname, c.oid::pg_catalog.text, a.attnum::pg_catalog.text)::pg_catalog.text, a.attname::pg_catalog.text` +
-		` FROM refs f JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) f.con JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.conrelid` +
-		` JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace` +
-		` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (o.conkey)`
+		tellingQuery(of)
 }()
 
 // harmlessType is what a type t of users is whose values are made by the server's own code:
@@ -149,25 +124,6 @@ const comparedAs = `CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN 'enum' W
 	` WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) t.oid` +
 	` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'` +
 	` AND e.extname OPERATOR(pg_catalog.=) 'citext') THEN 'citext' ELSE t.oid::pg_catalog.text END`
-
-// referencing joins the foreign keys that reference a relation, by the triggers that they
-// have there: those are found by an index.
-func referencing(relation string) string {
-	return `pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) ` + relation + ` JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) t.tgconstraint` +
-		` AND o.contype OPERATOR(pg_catalog.=) 'f' AND o.confrelid OPERATOR(pg_catalog.=) t.tgrelid`
-}
-
-// attributesOf is a JSON list of the names of a relation's columns of the given numbers;
-// NULL if there are none, or if one stands for the row as a whole.
-func attributesOf(relation, numbers string) string {
-	return `(SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + relation +
-		` AND a.attnum OPERATOR(pg_catalog.=) ANY (` + numbers + `) AND NOT 0 OPERATOR(pg_catalog.=) ANY (` + numbers + `))`
-}
-
-// policyColumns are the numbers of the columns of its own table that a policy reads.
-const policyColumns = `ARRAY(SELECT d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass` +
-	` AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
-	` AND d.refobjid OPERATOR(pg_catalog.=) p.polrelid AND d.refobjsubid OPERATOR(pg_catalog.>) 0)`
 
 // array renders names as an array in text format.
 func array(list []string) string {

@@ -142,6 +142,13 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 	case r.temporary && r.schema != t.names.temp:
 		t.deny("a temporary table of another session is named")
 		return nil
+	case r.filtered:
+		t.denyWith("row security shows the rows of "+quoteIdent(r.name)+" by masked values, and which there are would tell of them",
+			"have an administrator mask other columns, or base the table's policies on others")
+		return nil
+	case r.parted != "":
+		t.denyColumn(column{name: r.parted, origin: r.schema + "." + r.name + "." + r.parted}, "says in which partition a row is, which would tell of it")
+		return nil
 	}
 	t.used[r] = true
 	if t.view != nil {

@@ -22,17 +22,32 @@ type relation struct {
 	kin          bool // it shares rows with others
 	columns      []column
 	written      bool
+	influence
+	// drifted is a column in the rules that it does not have; empty for none.
+	drifted string
+}
+
+// influence is by what, beside its output, a relation would tell of masked values.
+type influence struct {
 	// telling are columns where the outcome of writing a value tells about others' values of
 	// a masked column.
 	telling map[string]bool
-	// checked are columns that a constraint or policy of the rows combines with a masked one.
+	// unique are the columns of unique indexes.
+	unique map[string]bool
+	// checked are columns that the server combines with a masked one when they are written.
 	checked map[string]bool
+	// filtered says that a policy shows rows by a masked column, parted is one by which rows are
+	// parted; empty for none.
+	filtered bool
+	parted   string
 	// keys are the columns that foreign keys reference, held that a masked column is, directly
 	// or through other tables, one of those that do.
 	keys map[string]bool
 	held bool
-	// drifted is a column in the rules that it does not have; empty for none.
-	drifted string
+}
+
+func newInfluence() influence {
+	return influence{telling: map[string]bool{}, unique: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
 }
 
 // column is an output of a relation, a sub-select or a statement.
@@ -259,7 +274,7 @@ func (m *meanings) add(rows [][]*string) error {
 				return errCatalogAnswer
 			}
 			m.relations[[2]string{v[2], v[1]}] = &relation{oid: oid, schema: v[2], name: v[1], kind: v[4][0], temporary: v[4][1] == 't', rules: v[4][2] == 'r',
-				system: v[2] == "pg_catalog" || v[2] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
+				system: v[2] == "pg_catalog" || v[2] == "information_schema", influence: newInfluence()}
 		}
 	}
 	slices.SortFunc(path, func(a, b schema) int { return a.at - b.at })
@@ -351,7 +366,7 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}
-	k.describeTelling(rows, byOID, numbered)
+	k.describeTelling(rows, byOID)
 	for oid, r := range byOID {
 		r.drifted = k.drifted(r, numbered[oid])
 		d.relations[r.oid] = true

@@ -5,17 +5,13 @@ import (
 	"slices"
 )
 
-// describeTelling notes what else tells of a masked column: columns generated from it,
-// unique indexes over it, constraints and policies that compare it, references to it.
-func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation, numbered map[string]map[string]*column) {
+// describeTelling notes what else tells of a masked column: columns generated from it, unique
+// indexes over it, what the server computes from it when another column is written, references to it,
+// and what says by it where a row is, or whether there is one.
+func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation) {
 	for _, row := range rows {
-		v := values(row)
-		if v[0] != "generated" {
-			continue
-		}
-		made, from := numbered[v[1]][v[2]], numbered[v[1]][v[3]]
-		if made != nil && from != nil && from.mask != 0 && made.mask == 0 {
-			made.secret, made.origin = true, from.origin
+		if v := values(row); v[0] == "generated" {
+			byOID[v[1]].tellGenerated(v[2], v[4], k.masksElsewhere(v[3], v[4]))
 		}
 	}
 	for _, row := range rows {
@@ -26,6 +22,10 @@ func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation, nu
 			r.tellUnique(v[2], v[3])
 		case "check":
 			r.tellChecked(v[2])
+		case "partitioned":
+			r.tellPartitioned(v[2], v[3])
+		case "filtered":
+			r.filtered = r.filtered || k.masksElsewhere(v[3], v[4])
 		case "reference":
 			if k.masksElsewhere(v[3], v[4]) {
 				r.telling[v[2]] = true
@@ -41,6 +41,22 @@ func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation, nu
 	}
 }
 
+// tellGenerated notes that the column of a name, of this relation or of one that shares rows with it,
+// is generated from another one; masked says whether that is masked there.
+func (r *relation) tellGenerated(made, from string, masked bool) {
+	source := columnsNamed(r.columns, from)
+	for i := range r.columns {
+		c := &r.columns[i]
+		if c.name != made || c.mask != 0 || !masked && !r.hides(from) {
+			continue
+		}
+		c.secret, c.origin = true, r.schema+"."+r.name+"."+from
+		if len(source) == 1 && source[0].mask != 0 {
+			c.origin = source[0].origin
+		}
+	}
+}
+
 // masksElsewhere reports whether a column is masked, given its name and, as a JSON list,
 // its table's schema and name, its OID and the column's number.
 func (k *known) masksElsewhere(table, name string) bool {
@@ -52,19 +68,36 @@ func (k *known) masksElsewhere(table, name string) bool {
 // is there already would tell more of a masked one than the rule admits.
 func (r *relation) tellUnique(list, kind string) {
 	keys, ok := keysOf(list)
+	for _, c := range r.columns {
+		r.unique[c.name] = r.unique[c.name] || !ok || slices.Contains(keys, c.name)
+	}
 	over := !ok || kind == "expression" || slices.ContainsFunc(keys, func(k string) bool {
 		// A conflict says what a comparison would say.
 		found := columnsNamed(r.columns, k)
 		return r.hides(k) && (kind != "" || len(found) != 1 || !found[0].uses.Equality)
 	})
+	if !over || ok && !slices.ContainsFunc(keys, r.hides) || !r.masked() {
+		return
+	}
 	for _, c := range r.columns {
-		if over && (c.mask != 0 || slices.Contains(keys, c.name)) && r.masked() {
+		if c.mask != 0 || !ok || slices.Contains(keys, c.name) {
 			r.telling[c.name] = true
 		}
 	}
 }
 
-// tellChecked notes the columns that a constraint or policy combines with a masked one.
+// tellPartitioned notes that a masked column says in which partition a row is. That of a hash tells little, and
+// nothing that a comparison would not.
+func (r *relation) tellPartitioned(list, strategy string) {
+	keys, ok := keysOf(list)
+	for _, c := range r.columns {
+		if (c.mask != 0 || c.secret) && (!ok || slices.Contains(keys, c.name)) && (strategy != "h" || !c.uses.Equality) {
+			r.parted = c.name
+		}
+	}
+}
+
+// tellChecked notes the columns that the server combines with a masked one when they are written.
 func (r *relation) tellChecked(list string) {
 	keys, ok := keysOf(list)
 	for _, c := range r.columns {

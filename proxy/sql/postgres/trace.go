@@ -43,10 +43,12 @@ type tracer struct {
 	masks    sql.Columns
 	// created are the relations that the command makes; taken reports whether a name for one is that
 	// of a relation with masked columns.
-	created  []sql.Relation
-	taken    func(name string) bool
-	lines    *sql.Lines // of a COPY of masked columns
-	compared []sql.ComparedParameter
+	created []sql.Relation
+	// refreshed is the materialized view that the command fills.
+	refreshed *relation
+	taken     func(name string) bool
+	lines     *sql.Lines // of a COPY of masked columns
+	compared  []sql.ComparedParameter
 }
 
 func (t *tracer) violated() bool { return t.violation != "" }
@@ -261,7 +263,7 @@ func standsAlone(m any) bool {
 // table by a masked column, and its rows come in that order then.
 func maintains(m any) bool {
 	switch m.(type) {
-	case *pgquery.VacuumStmt, *pgquery.ReindexStmt, *pgquery.RefreshMatViewStmt, *pgquery.CommentStmt:
+	case *pgquery.VacuumStmt, *pgquery.ReindexStmt, *pgquery.CommentStmt:
 		return true
 	}
 	return false
@@ -327,6 +329,8 @@ func (t *tracer) silent(m any, s *scope) {
 		for _, n := range m.Relations {
 			t.relation(n.GetRangeVar())
 		}
+	case *pgquery.RefreshMatViewStmt:
+		t.refresh(m)
 	case *pgquery.ConstraintsSetStmt:
 	case *pgquery.PrepareStmt:
 		t.parameterTypes(m.Argtypes)

@@ -156,7 +156,7 @@ func (w *wired) note(q Question, rows [][]*string) {
 			oids = []string{v[1], v[2]}
 		case v[0] == "kin":
 			oids = []string{v[1], v[4]}
-		case v[0] == "reference", v[0] == "referenced":
+		case v[0] == "reference", v[0] == "referenced", v[0] == "generated", v[0] == "filtered":
 			var of []string
 			if json.Unmarshal([]byte(v[3]), &of) != nil || len(of) != 4 {
 				w.barred = true

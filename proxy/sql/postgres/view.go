@@ -206,7 +206,7 @@ func (v *view) reads(w [5]string, known map[uint32]*relation) (found *relation, 
 	r := known[oid]
 	if r == nil {
 		r = &relation{oid: oid, schema: name[0], name: name[1], kind: w[4][0], temporary: w[4][1] == 't',
-			system: name[0] == "pg_catalog" || name[0] == "information_schema", telling: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
+			system: name[0] == "pg_catalog" || name[0] == "information_schema", influence: newInfluence()}
 		known[oid], found = r, r
 	}
 	if r.schema != name[0] || r.name != name[1] || r.kind != w[4][0] {
@@ -324,7 +324,7 @@ func (t *tracer) expand(r *relation) {
 		return
 	}
 	v.state = read
-	if r.kind == 'm' {
+	if r.kind == 'm' && r != t.refreshed {
 		t.copied(r, v)
 	}
 	for oid := range v.relations {
@@ -334,6 +334,25 @@ func (t *tracer) expand(r *relation) {
 		}
 	}
 	t.viewColumns(r, out)
+}
+
+// refresh allows to run the query of a materialized view if it could be read itself: the server's counters
+// tell how many rows it yields, and an error that it fails.
+func (t *tracer) refresh(m *pgquery.RefreshMatViewStmt) {
+	r := t.find(m.Relation)
+	if r == nil || r.kind != 'm' {
+		t.deny("what is refreshed is no materialized view")
+		return
+	}
+	r.written, t.refreshed = true, r
+	t.expand(r)
+	// A view may show a masked column of which it has an index that allows each value once.
+	for _, c := range r.columns {
+		if (c.mask != 0 || c.secret) && !c.uses.Equality && r.unique[c.name] {
+			t.denyTelling(r, c.name, "is in a unique index of the view, which cannot be refreshed: "+outcomeTells)
+			return
+		}
+	}
 }
 
 // copied refuses materialized views whose definition does not tell where what they hold comes

@@ -26,12 +26,14 @@ func (t *tracer) target(m *pgquery.RangeVar) (*relation, *source) {
 	return r, src
 }
 
-// denyTelling refuses a write whose success would tell of masked values.
+const outcomeTells = "whether it succeeds would tell of masked values"
+
+// denyTelling refuses a write by which masked values would be told.
 func (t *tracer) denyTelling(r *relation, name, why string) {
 	if !t.violated() {
 		t.fault.Advice = "leave the column out; or have an administrator set predicates: Equality in the rule that masks, by which conflicts of unique columns may be seen"
 	}
-	t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + name}, why+": whether it succeeds would tell of masked values")
+	t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + name}, why)
 }
 
 // assign checks a value that is written to a column. To a masked one only a constant or a
@@ -43,7 +45,7 @@ func (t *tracer) assign(r *relation, name string, value *pgquery.Node, s *scope)
 		return
 	}
 	if unwrapped := value.GetSetToDefault(); unwrapped == nil && r.telling[name] {
-		t.denyTelling(r, name, "cannot be written")
+		t.denyTelling(r, name, "cannot be written: "+outcomeTells)
 		return
 	}
 	if cs[0].mask == 0 && !cs[0].secret {
@@ -204,7 +206,7 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			return
 		}
 		if r.checked[c.Name] {
-			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint or policy compares it with masked values, and whether it holds would tell of them")
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint, policy, index or generated column combines it with masked values, and what becomes of that would tell of them")
 			return
 		}
 		if r.held && r.keys[c.Name] {
@@ -212,7 +214,7 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			return
 		}
 		if r.telling[c.Name] && c.Val.GetSetToDefault() != nil {
-			t.denyTelling(r, c.Name, "cannot be updated")
+			t.denyTelling(r, c.Name, "cannot be updated: "+outcomeTells)
 			return
 		}
 		multi := c.Val.GetMultiAssignRef()

@@ -252,3 +252,5 @@ SELECT pg_relation_filenode('orders'::regclass), pg_relation_filepath('orders'::
 copy customers to stdout
 copy customers (id, ssn, name) to stdout with (format csv, header, delimiter ';', null 'none')
 copy (select c.id, c.ssn, o.total from customers c join orders o on o.customer_id = c.id) to stdout csv header force quote *
+update logins set name = 'Ada L.' where id = 1
+select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables
