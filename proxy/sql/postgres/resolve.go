@@ -36,6 +36,10 @@ type influence struct {
 	unique map[string]bool
 	// checked are columns that the server combines with a masked one when they are written.
 	checked map[string]bool
+	// moving are the columns that say in which partition a row is: a row that goes to another is
+	// written there anew. guarded says that what is written there is held against masked values.
+	moving  map[string]bool
+	guarded bool
 	// filtered says that a policy shows rows by a masked column, parted is one by which rows are
 	// parted; empty for none.
 	filtered bool
@@ -47,7 +51,7 @@ type influence struct {
 }
 
 func newInfluence() influence {
-	return influence{telling: map[string]bool{}, unique: map[string]bool{}, checked: map[string]bool{}, keys: map[string]bool{}}
+	return influence{telling: map[string]bool{}, unique: map[string]bool{}, checked: map[string]bool{}, moving: map[string]bool{}, keys: map[string]bool{}}
 }
 
 // column is an output of a relation, a sub-select or a statement.

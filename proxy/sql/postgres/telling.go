@@ -21,15 +21,15 @@ func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation) {
 		case "unique":
 			r.tellUnique(v[2], v[3])
 		case "check":
-			r.tellChecked(v[2])
+			r.tellChecked(v[2], v[3])
 		case "partitioned":
 			r.tellPartitioned(v[2], v[3])
 		case "filtered":
 			r.filtered = r.filtered || k.masksElsewhere(v[3], v[4])
 		case "reference":
-			if k.masksElsewhere(v[3], v[4]) {
-				r.telling[v[2]] = true
-			}
+			elsewhere := k.masksElsewhere(v[3], v[4])
+			r.telling[v[2]] = r.telling[v[2]] || elsewhere
+			r.guarded = r.guarded || elsewhere || r.hides(v[2])
 		case "referenced":
 			r.held = r.held || k.masksElsewhere(v[3], v[4])
 			if keys, ok := keysOf(v[2]); ok {
@@ -37,6 +37,11 @@ func (k *known) describeTelling(rows [][]*string, byOID map[string]*relation) {
 					r.keys[name] = true
 				}
 			}
+		}
+	}
+	for _, r := range byOID {
+		for name := range r.moving {
+			r.checked[name] = r.checked[name] || r.guarded
 		}
 	}
 }
@@ -79,6 +84,7 @@ func (r *relation) tellUnique(list, kind string) {
 	if !over || ok && !slices.ContainsFunc(keys, r.hides) || !r.masked() {
 		return
 	}
+	r.guarded = true
 	for _, c := range r.columns {
 		if c.mask != 0 || !ok || slices.Contains(keys, c.name) {
 			r.telling[c.name] = true
@@ -86,23 +92,27 @@ func (r *relation) tellUnique(list, kind string) {
 	}
 }
 
-// tellPartitioned notes that a masked column says in which partition a row is. That of a hash tells little, and
-// nothing that a comparison would not.
+// tellPartitioned notes the columns that say in which partition a row is, and that a masked one does. That of a
+// hash tells little, and nothing that a comparison would not.
 func (r *relation) tellPartitioned(list, strategy string) {
 	keys, ok := keysOf(list)
 	for _, c := range r.columns {
+		r.moving[c.name] = r.moving[c.name] || !ok || slices.Contains(keys, c.name)
 		if (c.mask != 0 || c.secret) && (!ok || slices.Contains(keys, c.name)) && (strategy != "h" || !c.uses.Equality) {
 			r.parted = c.name
 		}
 	}
 }
 
-// tellChecked notes the columns that the server combines with a masked one when they are written.
-func (r *relation) tellChecked(list string) {
+// tellChecked notes the columns that the server combines with a masked one when they are written. What
+// is not yet valid for all rows is asked of each that is written, whatever column is.
+func (r *relation) tellChecked(list, kind string) {
 	keys, ok := keysOf(list)
+	over := !ok && r.masked() || slices.ContainsFunc(keys, r.hides)
+	r.guarded = r.guarded || over
 	for _, c := range r.columns {
 		others := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == c.name })
-		if !ok && r.masked() || len(others) < len(keys) && slices.ContainsFunc(others, r.hides) {
+		if over && (!ok || kind == "invalid") || len(others) < len(keys) && slices.ContainsFunc(others, r.hides) {
 			r.checked[c.name] = true
 		}
 	}

@@ -12,13 +12,13 @@ func tellingQuery(of string) string {
 		branch("unique", "k.root", indexColumns, `CASE WHEN `+computes+` THEN 'expression' WHEN i.indisexclusion THEN 'exclusion' ELSE '' END`, "NULL",
 			`kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND (i.indisunique OR i.indisexclusion)`) +
 		// What the server computes from several columns when one of them is written.
-		branch("check", "k.root", attributesOf("o.conrelid", "o.conkey"), "NULL", "NULL",
+		branch("check", "k.root", attributesOf("o.conrelid", "o.conkey"), `CASE WHEN NOT o.convalidated AND o.contype OPERATOR(pg_catalog.=) 'c' THEN 'invalid' ELSE '' END`, "NULL",
 			`kin k JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) k.oid AND (o.contype OPERATOR(pg_catalog.=) 'c'`+
 				` OR o.contype OPERATOR(pg_catalog.=) 'f' AND pg_catalog.cardinality(o.conkey) OPERATOR(pg_catalog.>) 1)`) +
-		branch("check", "k.root", attributesOf("p.polrelid", policyColumns), "NULL", "NULL", `kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid`) +
-		branch("check", "k.root", `(SELECT COALESCE(pg_catalog.json_agg(a.attname)::pg_catalog.text, '[]') FROM `+sourcesIn+`)`, "NULL", "NULL", `kin k JOIN `+generated) +
-		branch("check", "k.root", indexColumns, "NULL", "NULL", `kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND `+computes) +
-		branch("check", "k.root", attributesOf("x.stxrelid", dependencies("pg_statistic_ext", "x.oid", "x.stxrelid")), "NULL", "NULL",
+		branch("check", "k.root", attributesOf("p.polrelid", policyColumns), "''", "NULL", `kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid`) +
+		branch("check", "k.root", `(SELECT COALESCE(pg_catalog.json_agg(a.attname)::pg_catalog.text, '[]') FROM `+sourcesIn+`)`, "''", "NULL", `kin k JOIN `+generated) +
+		branch("check", "k.root", indexColumns, "''", "NULL", `kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND `+computes) +
+		branch("check", "k.root", attributesOf("x.stxrelid", dependencies("pg_statistic_ext", "x.oid", "x.stxrelid")), "''", "NULL",
 			`kin k JOIN pg_catalog.pg_statistic_ext x ON x.stxrelid OPERATOR(pg_catalog.=) k.oid AND x.stxexprs IS NOT NULL`) +
 		branch("partitioned", "k.root", attributesOf("t.partrelid", partitionColumns), "t.partstrat::pg_catalog.text", "NULL",
 			`kin k JOIN pg_catalog.pg_partitioned_table t ON t.partrelid OPERATOR(pg_catalog.=) k.oid`) +

@@ -206,7 +206,7 @@ func (t *tracer) assignments(list []*pgquery.Node, r *relation, s *scope) {
 			return
 		}
 		if r.checked[c.Name] {
-			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint, policy, index or generated column combines it with masked values, and what becomes of that would tell of them")
+			t.denyColumn(column{mask: 1, origin: r.schema + "." + r.name + "." + c.Name}, "cannot be updated: a constraint, policy, index, partition or generated column combines it with masked values, and what becomes of that would tell of them")
 			return
 		}
 		if r.held && r.keys[c.Name] {

@@ -254,3 +254,4 @@ copy customers (id, ssn, name) to stdout with (format csv, header, delimiter ';'
 copy (select c.id, c.ssn, o.total from customers c join orders o on o.customer_id = c.id) to stdout csv header force quote *
 update logins set name = 'Ada L.' where id = 1
 select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables
+update parted set id = 2 where id = 1
