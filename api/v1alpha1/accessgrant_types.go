@@ -22,6 +22,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.targetRef == oldSelf.targetRef",message="targetRef is immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.startsAt) == has(oldSelf.startsAt) && (!has(self.startsAt) || self.startsAt == oldSelf.startsAt)",message="startsAt is immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.postgres) == has(oldSelf.postgres) && (!has(self.postgres) || self.postgres == oldSelf.postgres)",message="permissions are immutable: make a new grant"
+// +kubebuilder:validation:XValidation:rule="has(self.kubernetes) == has(oldSelf.kubernetes) && (!has(self.kubernetes) || self.kubernetes == oldSelf.kubernetes)",message="permissions are immutable: make a new grant"
+// +kubebuilder:validation:XValidation:rule="!has(self.postgres) || !has(self.kubernetes)",message="at most one of postgres and kubernetes may be set: a grant is for one Target"
 // +kubebuilder:validation:XValidation:rule="self.credentials == oldSelf.credentials",message="credentials is immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt <= oldSelf.expiresAt)",message="expiresAt may only move to an earlier time: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.duration) == has(oldSelf.duration) && (!has(self.duration) || duration(self.duration) <= duration(oldSelf.duration))",message="duration may only shrink: make a new grant"
@@ -65,6 +67,10 @@ type AccessGrantSpec struct {
 	// that fits its Target permits nothing. Immutable.
 	// +optional
 	Postgres *PostgresPermissions `json:"postgres,omitempty"`
+
+	// kubernetes is what the grant permits on a Kubernetes Target. Immutable.
+	// +optional
+	Kubernetes *KubernetesPermissions `json:"kubernetes,omitempty"`
 
 	// credentials says how the subject receives its credential. Immutable.
 	// +kubebuilder:default={delivery: Secret}

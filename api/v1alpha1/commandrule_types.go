@@ -57,12 +57,16 @@ type CommandRuleSpec struct {
 
 // CommandMatch matches commands of one protocol.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.sql)].exists_one(x, x)",message="exactly one of sql must be set"
+// +kubebuilder:validation:XValidation:rule="[has(self.sql), has(self.kubernetes)].exists_one(x, x)",message="exactly one of sql and kubernetes must be set"
 type CommandMatch struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
 	// +optional
 	SQL *SQLMatch `json:"sql,omitempty"`
+
+	// kubernetes matches requests to a Kubernetes API.
+	// +optional
+	Kubernetes *KubernetesMatch `json:"kubernetes,omitempty"`
 }
 
 // SQLStatement is a kind of SQL statement, named after its leading keyword.

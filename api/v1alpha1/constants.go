@@ -88,3 +88,7 @@ const (
 // SecretTypePostgres is the type of a delivered PostgreSQL credential, with the keys of the
 // Service Binding specification.
 const SecretTypePostgres = "servicebinding.io/postgresql"
+
+// SecretTypeKubernetes is the type of a delivered Kubernetes credential, whose key
+// `kubeconfig` is all that a client needs.
+const SecretTypeKubernetes = "access.cardea.dev/kubernetes"

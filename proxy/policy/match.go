@@ -59,7 +59,7 @@ type match struct {
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	s := m.SQL
 	if s == nil {
-		return match{}, errors.New("exactly one of sql must be set")
+		return match{}, errors.New("exactly one of sql and kubernetes must be set")
 	}
 	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" && s.Expression == "" {
 		return match{}, errors.New("sql: at least one of statements, groups, writes, relations, functions and expression must be set")

@@ -183,7 +183,7 @@ func (l *library) open(c *target) *shut {
 func (t *target) checkSpec() error {
 	p := t.object.Spec.Postgres
 	if p == nil {
-		return errors.New("exactly one of postgres must be set")
+		return errors.New("exactly one of postgres and kubernetes must be set")
 	}
 	if err := checkLimits(t.object.Spec.IdleTimeout, p.StatementTimeout); err != nil {
 		return err

@@ -72,6 +72,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.HashFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KeyReference"):
 		return &apiv1alpha1.KeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesMatch"):
+		return &apiv1alpha1.KubernetesMatchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesPermissions"):
+		return &apiv1alpha1.KubernetesPermissionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesServer"):
+		return &apiv1alpha1.KubernetesServerApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesTarget"):
+		return &apiv1alpha1.KubernetesTargetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskedColumns"):
 		return &apiv1alpha1.MaskedColumnsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskFunction"):
@@ -114,6 +122,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ResourceAmountsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResponseBounds"):
 		return &apiv1alpha1.ResponseBoundsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RoleReference"):
+		return &apiv1alpha1.RoleReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RuleReference"):
 		return &apiv1alpha1.RuleReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RuleStatus"):

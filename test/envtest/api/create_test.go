@@ -82,7 +82,7 @@ func TestAccessGrant(t *testing.T) {
 func TestTarget(t *testing.T) {
 	try(t, apiserver.Target, cases{
 		"as it is":               {"", ""},
-		"no protocol":            {`{spec: {postgres: null}}`, "exactly one of postgres must be set"},
+		"no protocol":            {`{spec: {postgres: null}}`, "exactly one of postgres and kubernetes must be set"},
 		"no login":               {`{spec: {postgres: {login: null}}}`, "exactly one of login and ephemeralRole must be set"},
 		"no host":                {`{spec: {postgres: {host: null}}}`, "spec.postgres.host: Required value"},
 		"empty host":             {`{spec: {postgres: {host: ""}}}`, "spec.postgres.host"},
@@ -180,7 +180,7 @@ func TestCommandRule(t *testing.T) {
 		"no match":              {`{spec: {match: []}}`, "spec.match"},
 		"match not said":        {`{spec: {match: null}}`, "spec.match: Required value"},
 		"too many matches":      {`{spec: {match: ` + list(33, "{sql: {functions: [f%d]}}") + `}}`, "spec.match: Too many"},
-		"an empty match":        {`{spec: {match: [{}]}}`, "exactly one of sql must be set"},
+		"an empty match":        {`{spec: {match: [{}]}}`, "exactly one of sql and kubernetes must be set"},
 		"sql without condition": {sql(`{}`), "at least one of statements, groups, writes, relations, functions and expression must be set"},
 		"objects alone":         {sql(`{objects: [Database]}`), "at least one of statements, groups"},
 		"objects with writes":   {sql(`{objects: [Database], writes: Any}`), "objects only narrows statements or groups"},

@@ -59,6 +59,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: kubernetes
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesPermissions
     - name: postgres
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PostgresPermissions
@@ -392,6 +395,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.CommandMatch
   map:
     fields:
+    - name: kubernetes
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesMatch
     - name: sql
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.SQLMatch
@@ -499,6 +505,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ExecMode
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ExposureType
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
@@ -544,6 +552,83 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesMatch
+  map:
+    fields:
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: resources
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: verbs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesPermissions
+  map:
+    fields:
+    - name: exec
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExecMode
+      default: Denied
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: ports
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: associative
+    - name: roleRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.RoleReference
+    - name: secrets
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SecretsMode
+      default: Denied
+- name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesServer
+  map:
+    fields:
+    - name: caRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KeyReference
+    - name: credentialRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
+    - name: url
+      type:
+        scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesTarget
+  map:
+    fields:
+    - name: roles
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.RoleReference
+          elementRelationship: atomic
+    - name: server
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesServer
 - name: com.github.cardea-dev.cardea.api.v1alpha1.MaskFunction
   map:
     fields:
@@ -896,6 +981,17 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 100
+- name: com.github.cardea-dev.cardea.api.v1alpha1.RoleKind
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.RoleReference
+  map:
+    fields:
+    - name: kind
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.RoleKind
+    - name: name
+      type:
+        scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.RuleAction
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.RuleKind
@@ -973,6 +1069,8 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SQLStatement
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SQLWrites
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SecretsMode
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.Session
   map:
@@ -1110,6 +1208,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: idleTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: kubernetes
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesTarget
     - name: postgres
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.PostgresTarget

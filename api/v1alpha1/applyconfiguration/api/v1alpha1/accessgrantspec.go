@@ -31,6 +31,8 @@ type AccessGrantSpecApplyConfiguration struct {
 	// postgres is what the grant permits on a PostgreSQL Target. A grant without the block
 	// that fits its Target permits nothing. Immutable.
 	Postgres *PostgresPermissionsApplyConfiguration `json:"postgres,omitempty"`
+	// kubernetes is what the grant permits on a Kubernetes Target. Immutable.
+	Kubernetes *KubernetesPermissionsApplyConfiguration `json:"kubernetes,omitempty"`
 	// credentials says how the subject receives its credential. Immutable.
 	Credentials *GrantCredentialsApplyConfiguration `json:"credentials,omitempty"`
 	// desiredState is Active or Revoked. Revoked is final: it ends live sessions at once and
@@ -101,6 +103,14 @@ func (b *AccessGrantSpecApplyConfiguration) WithReason(value string) *AccessGran
 // If called multiple times, the Postgres field is set to the value of the last call.
 func (b *AccessGrantSpecApplyConfiguration) WithPostgres(value *PostgresPermissionsApplyConfiguration) *AccessGrantSpecApplyConfiguration {
 	b.Postgres = value
+	return b
+}
+
+// WithKubernetes sets the Kubernetes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kubernetes field is set to the value of the last call.
+func (b *AccessGrantSpecApplyConfiguration) WithKubernetes(value *KubernetesPermissionsApplyConfiguration) *AccessGrantSpecApplyConfiguration {
+	b.Kubernetes = value
 	return b
 }
 

@@ -10,6 +10,8 @@ type CommandMatchApplyConfiguration struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
 	SQL *SQLMatchApplyConfiguration `json:"sql,omitempty"`
+	// kubernetes matches requests to a Kubernetes API.
+	Kubernetes *KubernetesMatchApplyConfiguration `json:"kubernetes,omitempty"`
 }
 
 // CommandMatchApplyConfiguration constructs a declarative configuration of the CommandMatch type for use with
@@ -23,5 +25,13 @@ func CommandMatch() *CommandMatchApplyConfiguration {
 // If called multiple times, the SQL field is set to the value of the last call.
 func (b *CommandMatchApplyConfiguration) WithSQL(value *SQLMatchApplyConfiguration) *CommandMatchApplyConfiguration {
 	b.SQL = value
+	return b
+}
+
+// WithKubernetes sets the Kubernetes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kubernetes field is set to the value of the last call.
+func (b *CommandMatchApplyConfiguration) WithKubernetes(value *KubernetesMatchApplyConfiguration) *CommandMatchApplyConfiguration {
+	b.Kubernetes = value
 	return b
 }

@@ -19,6 +19,8 @@ type TargetSpecApplyConfiguration struct {
 	// postgres is a PostgreSQL server, version 14 to 17; 15 where a MaskingRule selects the
 	// Target, since masks work with versions that were tested alone.
 	Postgres *PostgresTargetApplyConfiguration `json:"postgres,omitempty"`
+	// kubernetes is a Kubernetes API server.
+	Kubernetes *KubernetesTargetApplyConfiguration `json:"kubernetes,omitempty"`
 	// idleTimeout ends a session in which nothing was sent for so long, for example "30m";
 	// 10s to 24h, no bound without it.
 	IdleTimeout *v1.Duration `json:"idleTimeout,omitempty"`
@@ -50,6 +52,14 @@ func (b *TargetSpecApplyConfiguration) WithRequires(values ...apiv1alpha1.RuleKi
 // If called multiple times, the Postgres field is set to the value of the last call.
 func (b *TargetSpecApplyConfiguration) WithPostgres(value *PostgresTargetApplyConfiguration) *TargetSpecApplyConfiguration {
 	b.Postgres = value
+	return b
+}
+
+// WithKubernetes sets the Kubernetes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kubernetes field is set to the value of the last call.
+func (b *TargetSpecApplyConfiguration) WithKubernetes(value *KubernetesTargetApplyConfiguration) *TargetSpecApplyConfiguration {
+	b.Kubernetes = value
 	return b
 }
 
