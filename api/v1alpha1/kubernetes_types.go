@@ -129,7 +129,8 @@ type KubernetesPermissions struct {
 	Ports []int32 `json:"ports,omitempty"`
 }
 
-// KubernetesMatch matches requests to a Kubernetes API; fields that are set must all hold.
+// KubernetesMatch matches requests to a Kubernetes API; fields that are set must all hold. It
+// stands in rules that refuse, hold or mark: what is permitted is the role's to say.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.verbs) || has(self.resources) || has(self.namespaces) || has(self.names)",message="at least one of verbs, resources, namespaces and names must be set"
 type KubernetesMatch struct {
@@ -164,8 +165,7 @@ type KubernetesMatch struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 
 	// names matches the name of an object by globs. Where the request does not name it, in a
-	// list, a deletecollection or a create, a rule that refuses, holds or marks applies, and
-	// one that allows does not.
+	// list, a deletecollection or a create, the rule applies.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64

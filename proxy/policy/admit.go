@@ -50,11 +50,19 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 		Target:    t.object,
 		Store:     t.store,
 		ExpiresAt: earliest(expires, credential),
-		Rules: &sessionRules{engine: t.engine, rules: t.rules, masks: masks, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database),
-			grant: v1alpha1.RuleReference{Kind: "AccessGrant", Namespace: g.Namespace, Name: g.Name}},
+		Rules:     rulesFor(t, g, r, masks),
 		Masks:     masks,
 		Detectors: masks.detectors,
 	}, nil
+}
+
+// rulesFor returns what decides on the commands of a session that is permitted.
+func rulesFor(t *target, g *v1alpha1.AccessGrant, r Request, m *masks) Rules {
+	grant := v1alpha1.RuleReference{Kind: "AccessGrant", Namespace: g.Namespace, Name: g.Name}
+	if t.engine == engineKubernetes {
+		return &requestRules{rules: t.rules, grant: grant, spec: g.Spec.Kubernetes}
+	}
+	return &sessionRules{engine: t.engine, rules: t.rules, masks: m, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database), grant: grant}
 }
 
 func refuse(code Code, g *v1alpha1.AccessGrant, what, hint string) *Refusal {
@@ -155,11 +163,26 @@ func permitted(g *v1alpha1.AccessGrant, t *target, r Request) *Refusal {
 	if r.Engine == "" || r.Engine != t.engine {
 		return refuse(CodeNotPermitted, g, fmt.Sprintf("is for Target %s, which speaks %s", name, t.engine), "use a client of that protocol")
 	}
+	if t.engine == engineKubernetes {
+		return permittedRole(g, t)
+	}
 	if g.Spec.Postgres == nil {
 		return refuse(CodeNotPermitted, g, "permits nothing on a PostgreSQL Target: it has no postgres block", "ask for a grant with spec.postgres")
 	}
 	if !permits(g.Spec.Postgres, r.Database) {
 		return refuse(CodeNotPermitted, g, fmt.Sprintf("does not permit database %q", Printable(r.Database, maxDatabaseName)), "connect to a database that the grant names")
+	}
+	return nil
+}
+
+// permittedRole checks that the grant's role is one that its Target offers now.
+func permittedRole(g *v1alpha1.AccessGrant, t *target) *Refusal {
+	p := g.Spec.Kubernetes
+	if p == nil {
+		return refuse(CodeNotPermitted, g, "permits nothing on a Kubernetes Target: it has no kubernetes block", "ask for a grant with spec.kubernetes")
+	}
+	if !permitsRole(t.object.Spec.Kubernetes, p.RoleRef) {
+		return refuse(CodeNotPermitted, g, fmt.Sprintf("names %s %s, which its Target does not offer", p.RoleRef.Kind, shownName(p.RoleRef.Name)), "ask for a grant with a role of the Target's")
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func AssessGrant(in Input, g *v1alpha1.AccessGrant) Assessment {
 		if t == nil || t.Namespace != g.Namespace || t.Name != g.Spec.TargetRef.Name || t.DeletionTimestamp != nil {
 			continue
 		}
+		if t.Spec.Kubernetes != nil {
+			return assessOffer(t, g)
+		}
 		if t.Spec.Postgres != nil && g.Spec.Postgres == nil {
 			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a PostgreSQL server and the grant has no spec.postgres, so that it permits nothing; set it in a new grant", t.Name)}
 		}
@@ -48,6 +51,18 @@ func AssessGrant(in Input, g *v1alpha1.AccessGrant) Assessment {
 		return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
 	}
 	return Assessment{Reason: v1alpha1.ReasonTargetMissing, Message: fmt.Sprintf("Target %s of spec.targetRef does not exist in namespace %s; create it", g.Spec.TargetRef.Name, g.Namespace)}
+}
+
+// assessOffer judges whether a grant names a role that a Kubernetes Target offers.
+func assessOffer(t *v1alpha1.Target, g *v1alpha1.AccessGrant) Assessment {
+	p := g.Spec.Kubernetes
+	switch {
+	case p == nil:
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a Kubernetes API server and the grant has no spec.kubernetes, so that it permits nothing; set it in a new grant", t.Name)}
+	case !permitsRole(t.Spec.Kubernetes, p.RoleRef):
+		return Assessment{Reason: v1alpha1.ReasonTargetNotReady, Message: fmt.Sprintf("Target %s does not offer %s %s of spec.kubernetes.roleRef; add it to the Target's roles, or make a grant with one of them", t.Name, p.RoleRef.Kind, p.RoleRef.Name)}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
 }
 
 // AssessMaskingRule judges whether a rule compiles.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -21,6 +22,8 @@ type BaselineRule struct {
 	features []string
 	// nodes matches one statement of a command; nil matches none.
 	nodes func(n *sql.Node) bool
+	// request matches one request to a Kubernetes API server; nil matches none.
+	request func(f *kubeapi.Facts) bool
 	// liftable says that an Allow rule which names every function of a command admits it.
 	liftable bool
 }

@@ -154,4 +154,29 @@ var baselineRules = []BaselineRule{
 		Denies: "PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED.",
 		Attack: "Leaves a transaction with its locks behind after the session was cut, or finishes that of another.",
 	},
+	{
+		Name: "kubernetes-proxy", request: isProxy,
+		Denies: "The subresource proxy of nodes, services and pods.",
+		Attack: "Passes any request on to the kubelet or to a pod, past the gate's rules and the API server's audit.",
+	},
+	{
+		Name: "kubernetes-node-access", request: entersNode,
+		Denies: "Subresources of nodes other than status.",
+		Attack: "Reads metrics, logs and configuration of the kubelet, of every namespace at once.",
+	},
+	{
+		Name: "kubernetes-ephemeral-containers", request: isEphemeral,
+		Denies: "Adding ephemeral containers to pods, as kubectl debug does.",
+		Attack: "Brings any image, and with it any rights, into a running pod, past what was reviewed when the pod was made.",
+	},
+	{
+		Name: "kubernetes-credentials", request: mintsCredentials,
+		Denies: "TokenRequest, TokenReview and writing CertificateSigningRequests.",
+		Attack: "Mints a credential of the API server that outlives the grant and does not pass the gate.",
+	},
+	{
+		Name: "kubernetes-rights", request: changesRights,
+		Denies: "Writing roles, bindings, admission policies and webhooks.",
+		Attack: "Gives the grant's user, or an accomplice, lasting rights; or switches off what admission forbids.",
+	},
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -48,6 +49,8 @@ type Command struct {
 	Parameters []Parameter
 	// SQL is what is known of the command; nil is unknown.
 	SQL *sql.Facts
+	// Kubernetes is what is known of a request to a Kubernetes API server; nil is unknown.
+	Kubernetes *kubeapi.Facts
 	// InTransaction says that the client has an open transaction.
 	InTransaction bool
 	// EstimatedRows is how many rows the target expects the command to change or return; nil

@@ -39,6 +39,12 @@ func checkGrant(g *v1alpha1.AccessGrant) error {
 	if s := g.Spec.DesiredState; s != v1alpha1.GrantActive && s != v1alpha1.GrantRevoked {
 		return fmt.Errorf("spec.desiredState: %q is not Active or Revoked", s)
 	}
+	if g.Spec.Postgres != nil && g.Spec.Kubernetes != nil {
+		return errors.New("at most one of spec.postgres and spec.kubernetes may be set")
+	}
+	if err := checkKubernetes(g.Spec.Kubernetes); err != nil {
+		return err
+	}
 	return checkPermissions(g.Spec.Postgres)
 }
 

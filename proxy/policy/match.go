@@ -49,6 +49,8 @@ type match struct {
 	writes    v1alpha1.SQLWrites
 	relations []relationGlob
 	functions []glob
+	// request is set for an item about requests, which speaks of no SQL.
+	request *requestMatch
 	// expression is asked last, of a command that everything else matches.
 	expression *expression
 	strict     bool
@@ -58,8 +60,15 @@ type match struct {
 // rule that admits must not admit more than it says, a rule that refuses not less.
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	s := m.SQL
-	if s == nil {
+	if (s == nil) == (m.Kubernetes == nil) {
 		return match{}, errors.New("exactly one of sql and kubernetes must be set")
+	}
+	if m.Kubernetes != nil && strict {
+		return match{}, errors.New("kubernetes: only with action Deny, RequireApproval or Audit: what is permitted is the role's to say")
+	}
+	if m.Kubernetes != nil {
+		request, err := compileRequestMatch(m.Kubernetes)
+		return match{request: request}, err
 	}
 	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" && s.Expression == "" {
 		return match{}, errors.New("sql: at least one of statements, groups, writes, relations, functions and expression must be set")
@@ -141,7 +150,7 @@ func (m *match) matches(q *question) (bool, error) {
 }
 
 func (m *match) names(f *sql.Facts) bool {
-	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
+	return m.request == nil && slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
 		(len(m.relations) == 0 || slices.ContainsFunc(f.Relations, m.relation)) &&
 		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function) || slices.ContainsFunc(f.Attributes, m.attribute))
 }
@@ -151,7 +160,7 @@ func (m *match) names(f *sql.Facts) bool {
 // the expression holds. One that could not be evaluated admits nothing.
 func (m *match) admits(n *sql.Node, q *question) bool {
 	f := q.facts
-	if !m.node(n, f) || !m.admitsRelations(f) || len(m.functions) > 0 && !m.admitsFunctions(f) {
+	if m.request != nil || !m.node(n, f) || !m.admitsRelations(f) || len(m.functions) > 0 && !m.admitsFunctions(f) {
 		return false
 	}
 	return m.expression == nil || q.ask(m.expression).holds

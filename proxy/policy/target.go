@@ -182,7 +182,14 @@ func (l *library) open(c *target) *shut {
 
 func (t *target) checkSpec() error {
 	p := t.object.Spec.Postgres
-	if p == nil {
+	if k := t.object.Spec.Kubernetes; k != nil && p == nil {
+		t.engine = engineKubernetes
+		if err := checkLimits(t.object.Spec.IdleTimeout, nil); err != nil {
+			return err
+		}
+		return checkKubernetesTarget(k)
+	}
+	if p == nil || t.object.Spec.Kubernetes != nil {
 		return errors.New("exactly one of postgres and kubernetes must be set")
 	}
 	if err := checkLimits(t.object.Spec.IdleTimeout, p.StatementTimeout); err != nil {

@@ -5,7 +5,8 @@ package v1alpha1
 // KubernetesMatchApplyConfiguration represents a declarative configuration of the KubernetesMatch type for use
 // with apply.
 //
-// KubernetesMatch matches requests to a Kubernetes API; fields that are set must all hold.
+// KubernetesMatch matches requests to a Kubernetes API; fields that are set must all hold. It
+// stands in rules that refuse, hold or mark: what is permitted is the role's to say.
 type KubernetesMatchApplyConfiguration struct {
 	// verbs matches the verbs of RBAC, for example [delete, deletecollection]. exec, attach and
 	// port-forward are `create` of a subresource.
@@ -17,8 +18,7 @@ type KubernetesMatchApplyConfiguration struct {
 	// namespaces matches the namespace of a request by globs.
 	Namespaces []string `json:"namespaces,omitempty"`
 	// names matches the name of an object by globs. Where the request does not name it, in a
-	// list, a deletecollection or a create, a rule that refuses, holds or marks applies, and
-	// one that allows does not.
+	// list, a deletecollection or a create, the rule applies.
 	Names []string `json:"names,omitempty"`
 }
 

@@ -1,0 +1,57 @@
+// Package kubeapi is what the gate knows of a request to a Kubernetes API server, in the
+// words of RBAC. It refuses nothing itself: policy decides on it, the Kubernetes engine
+// establishes it. It is pure, so that the operator can judge rules by it.
+package kubeapi
+
+// Facts are what is known of one request. The zero Facts are those of a request that is not
+// understood. They are never changed once they are made.
+type Facts struct {
+	// Known says that the request means what the other fields say, and nothing else. Unknown
+	// says why not, without a value of the request.
+	Known   bool
+	Unknown string
+
+	// Verb is that of RBAC; for a request that is about no resource the method in lower case.
+	Verb string
+	// Path is set for a request that is about no resource, such as discovery. The other fields
+	// are empty then.
+	Path string
+
+	Group       string // empty for the core group
+	Version     string
+	Resource    string
+	Subresource string
+	// Namespace is empty for what lies in no namespace, and for a request about all of them.
+	Namespace string
+	// Name is empty where the path has none: list, watch, create and deletecollection.
+	Name string
+
+	// Sensitive says that the body or the answer may hold values of Secrets.
+	Sensitive bool
+}
+
+// IsResource reports whether the request is about a resource.
+func (f *Facts) IsResource() bool { return f.Resource != "" }
+
+// Is reports whether the request is about a resource of a group, subresource included.
+func (f *Facts) Is(group, resource, subresource string) bool {
+	return f.Group == group && f.Resource == resource && f.Subresource == subresource
+}
+
+// Named returns the resource as rules name it: RESOURCE, RESOURCE.GROUP, each with
+// /SUBRESOURCE.
+func (f *Facts) Named() string {
+	name := f.Resource
+	if f.Group != "" {
+		name += "." + f.Group
+	}
+	if f.Subresource != "" {
+		name += "/" + f.Subresource
+	}
+	return name
+}
+
+// User is the user at the API server that stands for one incarnation of a grant.
+func User(namespace, grant, uid string) string {
+	return "cardea:grant:" + namespace + ":" + grant + ":" + uid
+}
