@@ -21,6 +21,8 @@ import (
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/backend"
 	"github.com/cardea-dev/cardea/proxy/backend/files"
+	"github.com/cardea-dev/cardea/proxy/engine"
+	"github.com/cardea-dev/cardea/proxy/engine/kubernetes"
 	"github.com/cardea-dev/cardea/proxy/engine/postgres"
 	"github.com/cardea-dev/cardea/proxy/gate"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -69,7 +71,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	engine, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered),
+	databases, err := postgres.New(postgres.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS(), Analyzer: pgsql.NewAnalyzer(parsers, remembered),
 		Peers: replicas, Upkeep: &postgres.Upkeep{Proxy: o.podName, Targets: func() []policy.Upkeep { return src.Current().Upkeep() }, Ended: src.ended,
 			Secrets: src, Dial: dialer, Log: log.WithName("roles")}})
 	if err != nil {
@@ -85,13 +87,17 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	defer func() { _ = spool.Close() }()
-	listeners, err := listen(ctx, o, engine)
+	requests, err := kubernetes.New(kubernetes.Config{Directory: gate.Directory{Source: src}, TLS: src.TLS()})
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, o, databases, requests)
 	if err != nil {
 		return err
 	}
 	clk := clock.RealClock{}
 	metrics := gate.NewMetrics(spool.Unshipped)
-	metrics.Gauge("left_roles", "Roles of ended sessions that could not be dropped yet.", func() float64 { return float64(engine.LeftRoles()) })
+	metrics.Gauge("left_roles", "Roles of ended sessions that could not be dropped yet.", func() float64 { return float64(databases.LeftRoles()) })
 	g, err = gate.New(gate.Config{Backend: src, Listeners: listeners, Spool: spool, Approvals: approval.NewHolder(src, clk),
 		Namespace: src.namespace, Proxy: o.podName, RedactKey: src.redactKey, Dial: dialer,
 		Clock: clk, Log: log.WithName("gate"), Metrics: metrics})
@@ -103,7 +109,7 @@ func run(ctx context.Context, o *options) error {
 		log.Error(err, "Some recordings of an earlier process could not be taken over")
 	}
 	g.Adopt(recovered)
-	return serve(ctx, o, src, engine, g, spool)
+	return serve(ctx, o, src, databases, g, spool)
 }
 
 // serve runs the parts until ctx ends or one of them fails, and ends them in their order.
@@ -146,10 +152,14 @@ func cause(ctx, serving context.Context) error {
 }
 
 func ready(o *options, src *source) string {
-	if o.postgresPort == 0 {
-		return src.said
+	said := src.said
+	if o.kubernetesPort != 0 {
+		said = "Kubernetes at " + net.JoinHostPort(o.address, strconv.Itoa(o.kubernetesPort)) + ", " + said
 	}
-	return "PostgreSQL at " + net.JoinHostPort(o.address, strconv.Itoa(o.postgresPort)) + ", " + src.said
+	if o.postgresPort != 0 {
+		said = "PostgreSQL at " + net.JoinHostPort(o.address, strconv.Itoa(o.postgresPort)) + ", " + said
+	}
+	return said
 }
 
 // open opens the backend.
@@ -161,7 +171,7 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := files.New(ctx, files.Config{Dir: folder, Address: o.address, Port: o.postgresPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
+	b, err := files.New(ctx, files.Config{Dir: folder, Address: o.address, Port: o.postgresPort, KubernetesPort: o.kubernetesPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
 	if err != nil {
 		return nil, err
 	}
@@ -170,15 +180,23 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 }
 
 // listen opens the ports of the engines.
-func listen(ctx context.Context, o *options, e *postgres.Engine) ([]gate.Listener, error) {
-	if o.postgresPort == 0 {
-		return nil, nil
+func listen(ctx context.Context, o *options, pg *postgres.Engine, kube *kubernetes.Engine) ([]gate.Listener, error) {
+	var out []gate.Listener
+	for _, e := range []struct {
+		name   string
+		port   int
+		engine engine.Engine
+	}{{postgres.Name, o.postgresPort, pg}, {kubernetes.Name, o.kubernetesPort, kube}} {
+		if e.port == 0 {
+			continue
+		}
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.address, strconv.Itoa(e.port)))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, gate.Listener{Name: e.name, Listener: l, Engine: e.engine})
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.address, strconv.Itoa(o.postgresPort)))
-	if err != nil {
-		return nil, err
-	}
-	return []gate.Listener{{Name: postgres.Name, Listener: l, Engine: e}}, nil
+	return out, nil
 }
 
 // metrics serves what watches over the proxy.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -30,6 +31,9 @@ type Finder interface {
 // Login returns the login for a Target and the certificate that the gate shows it. It uses
 // no Secret without its owner's consent.
 func Login(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Login, error) {
+	if t.Spec.Kubernetes != nil {
+		return serverLogin(ctx, f, t)
+	}
 	if t.Spec.Postgres == nil || t.Spec.Postgres.LoginSecret() == "" {
 		return session.Login{}, unusable(t, "it names no login")
 	}
@@ -47,6 +51,49 @@ func Login(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Login, er
 		return session.Login{}, unusable(t, what+" has no username or no password")
 	}
 	return login, nil
+}
+
+// serverLogin returns what the gate proves its identity by to the API server of another cluster.
+func serverLogin(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Login, error) {
+	server := t.Spec.Kubernetes.Server
+	if server == nil {
+		return session.Login{}, unusable(t, "it names no server, and the gate is in no cluster")
+	}
+	what := fmt.Sprintf("Secret %s with its credential", server.CredentialRef.Name)
+	s, err := consented(ctx, f, t, server.CredentialRef.Name, what, "")
+	if err != nil {
+		return session.Login{}, err
+	}
+	login := session.Login{Server: server.URL}
+	switch s.Type {
+	case corev1.SecretTypeTLS:
+		pair, err := tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+		if err != nil {
+			return session.Login{}, unusable(t, what+" has no certificate with its key in PEM")
+		}
+		login.Certificate = &pair
+	case corev1.SecretTypeOpaque:
+		if login.Token = strings.TrimSpace(string(s.Data[keyToken])); login.Token == "" {
+			return session.Login{}, unusable(t, what+" has no key "+keyToken)
+		}
+	default:
+		return session.Login{}, unusable(t, what+fmt.Sprintf(" is not of type %s or %s", corev1.SecretTypeTLS, corev1.SecretTypeOpaque))
+	}
+	return login, nil
+}
+
+// keyToken is the key of a bearer token.
+const keyToken = "token"
+
+// authorities names the bundle that signs for a Target's server; nil for none.
+func authorities(t *v1alpha1.Target) *v1alpha1.KeyReference {
+	switch {
+	case t.Spec.Postgres != nil:
+		return t.Spec.Postgres.TLS.CARef
+	case t.Spec.Kubernetes != nil && t.Spec.Kubernetes.Server != nil:
+		return t.Spec.Kubernetes.Server.CARef
+	}
+	return nil
 }
 
 // certificate returns what the Target's clientCertRef names; nil without one.
@@ -83,10 +130,10 @@ func consented(ctx context.Context, f Finder, t *v1alpha1.Target, name, what str
 
 // CA returns the PEM bundle that the Target's caRef names; nil without one.
 func CA(ctx context.Context, f Finder, t *v1alpha1.Target) ([]byte, error) {
-	if t.Spec.Postgres == nil || t.Spec.Postgres.TLS.CARef == nil {
+	ref := authorities(t)
+	if ref == nil {
 		return nil, nil
 	}
-	ref := t.Spec.Postgres.TLS.CARef
 	what := fmt.Sprintf("%s %s of its caRef", ref.Kind, ref.Name)
 	var bundle []byte
 	switch ref.Kind {

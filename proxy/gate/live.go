@@ -154,7 +154,8 @@ func (g *Gate) recheck(l *liveSession) {
 		l.end(&policy.Refusal{Code: policy.CodeGrantExpired, Message: "the grant's time is over", Hint: "ask for a new grant"})
 	case current.Terminated(l.track.name):
 		l.end(terminated())
-	case a.Target.UID != l.admission.Target.UID || elsewhere(a.Target.Spec.Postgres, l.admission.Target.Spec.Postgres):
+	case a.Target.UID != l.admission.Target.UID || elsewhere(a.Target.Spec.Postgres, l.admission.Target.Spec.Postgres) ||
+		!equality.Semantic.DeepEqual(a.Target.Spec.Kubernetes, l.admission.Target.Spec.Kubernetes):
 		l.end(moved())
 	default:
 		l.snapshot, l.admission = current, a

@@ -54,6 +54,8 @@ func rareContent(e *Event) any {
 		return e.Held
 	case e.Kind == KindInput && e.Input != nil:
 		return e.Input
+	case e.Kind == KindOutput && e.Output != nil:
+		return e.Output
 	case e.Kind == KindMessage && e.Message != nil:
 		return e.Message
 	case e.Kind == KindDisconnected && e.Disconnected != nil:

@@ -24,6 +24,8 @@ const (
 	// KindInput is a part of the data that a client sends to a command, recorded before it is
 	// forwarded.
 	KindInput EventKind = "input"
+	// KindOutput is a part of the bytes of a response, recorded before it is sent to the client.
+	KindOutput EventKind = "output"
 	// KindMessage is what a target says without being asked, recorded before it is sent to the
 	// client.
 	KindMessage EventKind = "message"
@@ -50,6 +52,7 @@ type Event struct {
 	Held         *Held         `json:"held,omitempty"`
 	Response     *Response     `json:"response,omitempty"`
 	Input        *Input        `json:"input,omitempty"`
+	Output       *Output       `json:"output,omitempty"`
 	Message      *Message      `json:"message,omitempty"`
 	Disconnected *Disconnected `json:"disconnected,omitempty"`
 	Ended        *Ended        `json:"ended,omitempty"`
@@ -145,6 +148,18 @@ type Input struct {
 	Final     bool  `json:"final,omitempty"`
 	ByteCount int64 `json:"byteCount,omitempty"`
 	Truncated bool  `json:"truncated,omitempty"`
+}
+
+// Output is a part of the bytes that come back to a command, as they are sent to the client:
+// after masking. They are kept up to the bounds that hold for responses, and counted beyond;
+// the Response that ends the command counts all of them.
+type Output struct {
+	ID uint64 `json:"id"`
+	// Stream is body, stdout, stderr or error.
+	Stream string `json:"stream"`
+	Data   []byte `json:"data,omitempty"`
+	// Truncated says that some before or of this part were not kept.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // Message is what a target says without being asked. It can come at any time.

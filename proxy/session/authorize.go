@@ -163,6 +163,16 @@ func (s *Session) Input(p Permit, i *recording.Input) error {
 	return s.record(&recording.Event{Kind: recording.KindInput, Input: i})
 }
 
+// Output records a part of the bytes that come back to the permitted command. A nil error
+// lets it go to the client; any other ends the session.
+func (s *Session) Output(p Permit, o *recording.Output) error {
+	if !p.Valid() {
+		return ErrPermit
+	}
+	o.ID = p.id
+	return s.record(&recording.Event{Kind: recording.KindOutput, Output: o})
+}
+
 // Told records what the target says without being asked. A nil error lets it go to the
 // client; any other ends the session.
 func (s *Session) Told(m *recording.Message) error {

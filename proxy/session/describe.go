@@ -33,11 +33,11 @@ func (n *noted) asEvent() *recording.Event {
 func (s *Session) describe(id uint64, c *policy.Command) *noted {
 	rec := &noted{Command: recording.Command{ID: id}}
 	var changed bool
-	rec.Text, changed = sql.Redact(c.Text, c.SQL, s.hash)
+	rec.Text, changed = s.text(c)
 	if changed || !utf8.Valid(c.Text) {
 		rec.Digest = hex.EncodeToString(s.mac(c.Text))
 	}
-	sensitive := c.SQL == nil || !c.SQL.Known || c.SQL.Sensitive || c.SQL.SensitiveParameters
+	sensitive := isSensitive(c)
 	if len(c.Parameters) > 0 {
 		rec.Parameters = make([]string, 0, len(c.Parameters))
 	}
@@ -52,6 +52,23 @@ func (s *Session) describe(id uint64, c *policy.Command) *noted {
 		}
 	}
 	return rec
+}
+
+// text returns a command as it is shown, and whether that is not all of it. A request to a
+// Kubernetes API is a method and a URL, which is shown where it is understood.
+func (s *Session) text(c *policy.Command) (string, bool) {
+	if c.SQL == nil && c.Kubernetes != nil && c.Kubernetes.Known {
+		return string(c.Text), false
+	}
+	return sql.Redact(c.Text, c.SQL, s.hash)
+}
+
+// isSensitive reports whether what goes with a command is shown as hashes alone.
+func isSensitive(c *policy.Command) bool {
+	if c.SQL == nil && c.Kubernetes != nil {
+		return !c.Kubernetes.Known || c.Kubernetes.Sensitive
+	}
+	return c.SQL == nil || !c.SQL.Known || c.SQL.Sensitive || c.SQL.SensitiveParameters
 }
 
 // hash stands for a redacted constant: 64 bits of a keyed hash, so that equal constants

@@ -19,6 +19,10 @@ import (
 type Login struct {
 	Username string
 	Password string
+	// Token is a bearer token, and Server the address it is for where the Target names none:
+	// https://HOST:PORT. Both are of Kubernetes.
+	Token  string
+	Server string
 	// Certificate is shown to the target in TLS; nil for none.
 	Certificate *tls.Certificate
 }

@@ -28,7 +28,7 @@ func (b *Backend) deliver(g *v1alpha1.AccessGrant, r *record, now, expires time.
 		}
 		r.Verifiers = []v1alpha1.CredentialVerifier{minted.Verifier}
 	}
-	content := credentials.PostgresSecret(minted, credentials.Endpoint{Host: b.host(), Port: b.c.Port, CAPEM: b.authority.CertPEM(), MountPath: dir}, g)
+	content := b.content(minted, dir, g)
 	if b.written[g.Name] == string(content[credentials.KeyURI]) {
 		return nil
 	}
@@ -42,6 +42,16 @@ func (b *Backend) deliver(g *v1alpha1.AccessGrant, r *record, now, expires time.
 	}
 	b.written[g.Name] = string(content[credentials.KeyURI])
 	return nil
+}
+
+// content is what the operator would write into the grant's Secret.
+func (b *Backend) content(m *credentials.Minted, dir string, g *v1alpha1.AccessGrant) map[string][]byte {
+	e := credentials.Endpoint{Host: b.host(), Port: b.c.Port, CAPEM: b.authority.CertPEM(), MountPath: dir}
+	if g.Spec.Kubernetes != nil {
+		e.Port = b.c.KubernetesPort
+		return credentials.KubernetesSecret(m, e, g)
+	}
+	return credentials.PostgresSecret(m, e, g)
 }
 
 // delivered returns the credential that lies in dir, if it is the grant's only one, ends

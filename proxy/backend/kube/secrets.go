@@ -92,10 +92,16 @@ func missing(err error) error {
 
 // Login implements session.Secrets.
 func (b *Backend) Login(ctx context.Context, t *v1alpha1.Target) (session.Login, error) {
+	if k := t.Spec.Kubernetes; k != nil && k.Server == nil {
+		return b.ownLogin()
+	}
 	return backend.Login(ctx, finder{&b.secrets}, t)
 }
 
 // CA implements session.Secrets.
 func (b *Backend) CA(ctx context.Context, t *v1alpha1.Target) ([]byte, error) {
+	if k := t.Spec.Kubernetes; k != nil && k.Server == nil {
+		return b.ownAuthorities()
+	}
 	return backend.CA(ctx, finder{&b.secrets}, t)
 }

@@ -1,0 +1,263 @@
+package kubernetes
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/session"
+)
+
+const (
+	// largeBody is what counts as a large body.
+	largeBody = 64 << 10
+	// readSize is how much of an answer is recorded and passed on at a time.
+	readSize = 32 << 10
+)
+
+// handler serves the requests of one session's connection.
+type handler struct {
+	session *session.Session
+	up      *upstream
+	limits  Limits
+	large   chan struct{} // holds a token for each large body
+}
+
+func newHandler(s *session.Session, up *upstream, l Limits) *handler {
+	return &handler{session: s, up: up, limits: l, large: make(chan struct{}, l.LargeBodies)}
+}
+
+// ServeHTTP decides on one request and carries it.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	body, release, err := h.body(ctx, r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer release()
+	what := understand(r)
+	c := h.command(r, what, body)
+	verdict := h.session.Decide(c)
+	if isStream(what.facts) && verdict.Action != policy.Deny {
+		refuse(w, h.session.Refuse(c, &policy.Refusal{Code: policy.CodeNotPermitted, Message: "this gate carries no exec, attach or port-forward",
+			Hint: "ask an administrator"}))
+		return
+	}
+	held := ""
+	permit, err := h.session.Authorize(ctx, c, verdict, func(request string, _ time.Time) error {
+		held = request
+		return nil
+	}, nil)
+	if err != nil {
+		refuse(w, causeOf(ctx, err))
+		return
+	}
+	if held != "" {
+		w.Header().Add("Warning", fmt.Sprintf(`299 - "held for approval, ApprovalRequest %s"`, held))
+	}
+	h.carry(ctx, w, r, what, permit, body)
+}
+
+// causeOf returns why a session ended, where an error is only that its context did.
+func causeOf(ctx context.Context, err error) error {
+	if refusal := new(policy.Refusal); !errors.As(err, &refusal) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// command describes a request to policy and recording.
+func (h *handler) command(r *http.Request, what *understood, body []byte) *policy.Command {
+	c := &policy.Command{
+		Engine: Name, Kubernetes: what.facts, Text: []byte(r.Method + " " + what.uri()),
+		Context: map[string]string{"user": h.up.user, "contentType": r.Header.Get("Content-Type")},
+	}
+	if len(body) > 0 {
+		p := policy.Parameter{Text: string(body)}
+		if !utf8.Valid(body) {
+			p = policy.Parameter{Text: hex.EncodeToString(body), Binary: true}
+		}
+		c.Parameters = []policy.Parameter{p}
+	}
+	return c
+}
+
+// body reads the whole body of a request.
+func (h *handler) body(ctx context.Context, r *http.Request) (body []byte, release func(), err error) {
+	release = func() {}
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, release, nil
+	}
+	tooLarge := &policy.Refusal{Code: policy.CodeLimit, Message: fmt.Sprintf("the body of the request is larger than %d bytes", h.limits.Body), Hint: "send less at a time"}
+	if r.ContentLength > h.limits.Body {
+		return nil, release, tooLarge
+	}
+	if r.ContentLength < 0 || r.ContentLength > largeBody {
+		select {
+		case h.large <- struct{}{}:
+			release = func() { <-h.large }
+		case <-ctx.Done():
+			return nil, release, context.Cause(ctx)
+		}
+	}
+	body, err = io.ReadAll(io.LimitReader(r.Body, h.limits.Body+1))
+	switch {
+	case err != nil:
+		err = &policy.Refusal{Code: policy.CodeProtocol, Message: "the body of the request ended early", Hint: "send it again"}
+	case int64(len(body)) > h.limits.Body:
+		err = tooLarge
+	}
+	if err != nil {
+		release()
+		return nil, func() {}, err
+	}
+	return body, release, nil
+}
+
+// carry sends a permitted request and its answer.
+func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Request, what *understood, permit session.Permit, body []byte) {
+	var content io.Reader
+	if len(body) > 0 {
+		content = bytes.NewReader(body)
+	}
+	answer, err := h.up.send(ctx, r.Method, what, headersFor(r.Header), content, int64(len(body)))
+	if err != nil {
+		reason := whyNoAnswer(ctx, err)
+		// The request may have reached the API server.
+		if rerr := h.session.Respond(permit, &recording.Response{Final: true, Unknown: true, Error: "no answer"}); rerr != nil {
+			reason = rerr
+		}
+		refuse(w, reason)
+		return
+	}
+	defer func() { _ = answer.Body.Close() }()
+	answerHeaders(w.Header(), answer.Header)
+	if answer.ContentLength >= 0 {
+		w.Header().Set("Content-Length", strconv.FormatInt(answer.ContentLength, 10))
+	}
+	w.WriteHeader(answer.StatusCode)
+	p := &passage{handler: h, permit: permit, w: w, sensitive: what.facts.Sensitive, left: h.keep()}
+	err = p.copy(answer.Body)
+	final := &recording.Response{Final: true, Tag: strconv.Itoa(answer.StatusCode), ByteCount: p.bytes, Truncated: p.truncated}
+	if err != nil {
+		final.Error = "the answer was cut"
+	}
+	if rerr := h.session.Respond(permit, final); rerr != nil {
+		err = rerr
+	}
+	if err == nil {
+		return
+	}
+	if cause := context.Cause(ctx); cause != nil && what.facts.Verb == "watch" {
+		p.farewell(answer.Header.Get("Content-Type"), cause)
+		return
+	}
+	// The client must not take a part for the whole.
+	panic(http.ErrAbortHandler)
+}
+
+// whyNoAnswer is what a client is told that gets none.
+func whyNoAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if refusal := new(policy.Refusal); errors.As(err, &refusal) {
+		return refusal
+	}
+	return unreachable(errors.New("the connection failed"))
+}
+
+// keep is how many bytes of an answer are recorded.
+func (h *handler) keep() int64 {
+	if store := h.session.Admission().Store; store != nil && store.Spec.Responses.MaxBytes != nil {
+		return int64(*store.Spec.Responses.MaxBytes)
+	}
+	return 0
+}
+
+// passage is an answer on its way to the client.
+type passage struct {
+	handler   *handler
+	permit    session.Permit
+	w         http.ResponseWriter
+	sensitive bool
+
+	left      int64 // bytes that may still be recorded
+	bytes     int64
+	truncated bool
+	last      byte
+}
+
+// copy records and passes on each part of an answer as it comes.
+func (p *passage) copy(from io.Reader) error {
+	buf := make([]byte, readSize)
+	flusher := http.NewResponseController(p.w)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if err := p.record(buf[:n]); err != nil {
+				return err
+			}
+			if _, err := p.w.Write(buf[:n]); err != nil {
+				return fmt.Errorf("write to client: %w", err)
+			}
+			if err := flusher.Flush(); err != nil {
+				return fmt.Errorf("write to client: %w", err)
+			}
+			p.last = buf[n-1]
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read answer: %w", err)
+		}
+	}
+}
+
+// record records a part, as far as it is kept.
+func (p *passage) record(part []byte) error {
+	p.bytes += int64(len(part))
+	keep := min(int64(len(part)), p.left)
+	if p.sensitive {
+		keep = 0
+	}
+	if keep < int64(len(part)) && p.truncated {
+		return nil
+	}
+	p.truncated = keep < int64(len(part))
+	p.left -= keep
+	return p.handler.session.Output(p.permit, &recording.Output{Stream: "body", Data: part[:keep], Truncated: p.truncated})
+}
+
+// farewell ends a watch with an event that says why.
+func (p *passage) farewell(contentType string, cause error) {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != runtime.ContentTypeJSON || p.bytes > 0 && p.last != '\n' {
+		panic(http.ErrAbortHandler)
+	}
+	status, err := json.Marshal(statusOf(cause))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	event, err := json.Marshal(metav1.WatchEvent{Type: "ERROR", Object: runtime.RawExtension{Raw: status}})
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = p.w.Write(append(event, '\n'))
+}
