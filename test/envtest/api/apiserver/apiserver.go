@@ -200,3 +200,12 @@ func Root(elements ...string) string {
 		dir = filepath.Dir(dir)
 	}
 }
+
+// Credential returns how u signs in by a certificate of its own.
+func (c *Cluster) Credential(u User) (*rest.Config, error) {
+	user, err := c.env.AddUser(envtest.User{Name: u.Name, Groups: u.Groups}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate for %s: %w", u.Name, err)
+	}
+	return user.Config(), nil
+}
