@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -201,6 +196,7 @@ type passage struct {
 	bytes     int64
 	truncated bool
 	last      byte
+	frames    frames // of a watch in protobuf
 }
 
 // copy records and passes on each part of an answer as it comes.
@@ -220,6 +216,7 @@ func (p *passage) copy(from io.Reader) error {
 				return fmt.Errorf("write to client: %w", err)
 			}
 			p.last = buf[n-1]
+			p.frames.advance(buf[:n])
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -247,17 +244,10 @@ func (p *passage) record(part []byte) error {
 
 // farewell ends a watch with an event that says why.
 func (p *passage) farewell(contentType string, cause error) {
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil || media != runtime.ContentTypeJSON || p.bytes > 0 && p.last != '\n' {
+	event := p.lastEvent(contentType, cause)
+	if event == nil {
+		// The client must not take a part for the whole.
 		panic(http.ErrAbortHandler)
 	}
-	status, err := json.Marshal(statusOf(cause))
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	event, err := json.Marshal(metav1.WatchEvent{Type: "ERROR", Object: runtime.RawExtension{Raw: status}})
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = p.w.Write(append(event, '\n'))
+	_, _ = p.w.Write(event)
 }

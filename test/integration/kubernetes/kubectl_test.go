@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,6 +30,12 @@ func configMap(t *testing.T, namespace, name string) {
 func TestKubectl(t *testing.T) {
 	configMap(t, "shop", "paint")
 	configMap(t, "bank", "paint")
+	t.Cleanup(func() {
+		more := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "more"}}
+		if err := client.IgnoreNotFound(admin.Delete(context.WithoutCancel(t.Context()), more)); err != nil {
+			t.Error(err)
+		}
+	})
 	rule := `apiVersion: access.cardea.dev/v1alpha1
 kind: CommandRule
 metadata: {name: keep-paint, namespace: gate}
@@ -37,7 +44,7 @@ spec:
   match: [{kubernetes: {verbs: [delete, deletecollection], resources: [configmaps], names: [paint]}}]
   action: Deny
   message: paint stays`
-	g := start(t, "edit", "    exec: Commands\n", rule)
+	g := start(t, "writer", "    exec: Commands\n", rule)
 	if !strings.HasPrefix(g.user, "cardea:grant:gate:dana:") {
 		t.Errorf("the API server sees user %q", g.user)
 	}
@@ -51,7 +58,7 @@ spec:
 		"explain":                {"explain configmap.data", "FIELD", false},
 		"what one can":           {"auth can-i --list", "configmaps", false},
 		"what one cannot":        {"auth can-i create clusterroles", "no", true},
-		"create in a dry run":    {"create configmap more --from-literal=a=b --dry-run=server", "created", false},
+		"create in a dry run":    {"create configmap never --from-literal=a=b --dry-run=server", "created", false},
 		"apply on the server":    {"create configmap more --from-literal=a=b", "created", false},
 		"by RBAC":                {"get roles", "Forbidden", true},
 		"another namespace":      {"get configmaps -n bank", "CDA-1006", true},
@@ -98,10 +105,17 @@ spec:
 	}
 }
 
-// G2: what runs when a grant ends is told so, and ends.
+// G2: what runs when a grant ends is told so, and ends, in whatever form it runs.
 func TestRevocationEndsAWatch(t *testing.T) {
 	configMap(t, "shop", "paint")
-	g := start(t, "view", "")
+	for _, form := range []string{runtime.ContentTypeJSON, runtime.ContentTypeProtobuf} {
+		t.Run(form, func(t *testing.T) { revokeInAWatch(t, form) })
+	}
+}
+
+func revokeInAWatch(t *testing.T, form string) {
+	g := start(t, "reader", "")
+	g.config.AcceptContentTypes, g.config.ContentType = form, form
 	c, err := kubernetes.NewForConfig(g.config)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +149,7 @@ func TestRevocationEndsAWatch(t *testing.T) {
 
 // G1: who shows no certificate of a grant is told so, and nothing reaches the API server.
 func TestNoCertificate(t *testing.T) {
-	g := start(t, "view", "")
+	g := start(t, "reader", "")
 	config := rest.AnonymousClientConfig(g.config)
 	config.BearerToken = "cda_stolen"
 	c, err := kubernetes.NewForConfig(config)

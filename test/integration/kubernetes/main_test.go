@@ -26,7 +26,7 @@ import (
 	"github.com/cardea-dev/cardea/test/ports"
 )
 
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 var (
 	cluster *apiserver.Cluster
@@ -62,7 +62,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare makes two namespaces and whoever may impersonate.
+// prepare makes two namespaces, whoever may impersonate, and the roles that grants name: no
+// controller fills the aggregated ones here.
 func prepare(ctx context.Context) error {
 	var err error
 	if admin, err = cluster.Admin(); err != nil {
@@ -76,7 +77,12 @@ func prepare(ctx context.Context) error {
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "gate"},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "gate"},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "gate"}}}
-	for _, o := range []client.Object{role, binding, apiserver.Namespace("shop"), apiserver.Namespace("bank")} {
+	resources := []string{"configmaps", "secrets", "pods", "pods/log", "pods/exec", "serviceaccounts", "serviceaccounts/token"}
+	reader := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "reader"},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: resources, Verbs: []string{"get", "list", "watch"}}}}
+	writer := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "writer"},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: resources, Verbs: []string{"*"}}}}
+	for _, o := range []client.Object{role, binding, reader, writer, apiserver.Namespace("shop"), apiserver.Namespace("bank")} {
 		if err := admin.Create(ctx, o); err != nil {
 			return err
 		}
