@@ -59,17 +59,19 @@ type match struct {
 // compileMatch compiles an item. Letter case in names counts only where strict is set: a
 // rule that admits must not admit more than it says, a rule that refuses not less.
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
-	s := m.SQL
-	if (s == nil) == (m.Kubernetes == nil) {
+	switch {
+	case (m.SQL == nil) == (m.Kubernetes == nil):
 		return match{}, errors.New("exactly one of sql and kubernetes must be set")
-	}
-	if m.Kubernetes != nil && strict {
+	case m.Kubernetes == nil:
+		return compileSQLMatch(m.SQL, strict)
+	case strict:
 		return match{}, errors.New("kubernetes: only with action Deny, RequireApproval or Audit: what is permitted is the role's to say")
 	}
-	if m.Kubernetes != nil {
-		request, err := compileRequestMatch(m.Kubernetes)
-		return match{request: request}, err
-	}
+	request, err := compileRequestMatch(m.Kubernetes)
+	return match{request: request}, err
+}
+
+func compileSQLMatch(s *v1alpha1.SQLMatch, strict bool) (match, error) {
 	if len(s.Statements)+len(s.Groups)+len(s.Relations)+len(s.Functions) == 0 && s.Writes == "" && s.Expression == "" {
 		return match{}, errors.New("sql: at least one of statements, groups, writes, relations, functions and expression must be set")
 	}

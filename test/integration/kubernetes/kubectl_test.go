@@ -82,14 +82,12 @@ spec:
 			}
 		})
 	}
-	commands, bodies := map[string]string{}, ""
+	commands, answered := map[string]string{}, false
 	for _, e := range g.events(t) {
 		if e.Command != nil {
 			commands[e.Command.Text] = e.Command.Decision + e.Command.Code
 		}
-		if e.Output != nil {
-			bodies += string(e.Output.Data)
-		}
+		answered = answered || e.Output != nil && strings.Contains(string(e.Output.Data), "green")
 	}
 	for text, want := range map[string]string{
 		"GET /api/v1/namespaces/shop/configmaps/paint":    "Allowed",
@@ -100,7 +98,7 @@ spec:
 			t.Errorf("%s is recorded as %q, want %q of %v", text, commands[text], want, commands)
 		}
 	}
-	if !strings.Contains(bodies, "green") {
+	if !answered {
 		t.Error("no answer is recorded")
 	}
 }
