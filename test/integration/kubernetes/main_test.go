@@ -45,10 +45,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	binary = filepath.Join(folder, "cardea-proxy")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/cardea-dev/cardea/cmd/proxy").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build proxy: %v\n%s", err, out)
-		return 1
+	if binary = os.Getenv("CARDEA_PROXY"); binary == "" {
+		binary = filepath.Join(folder, "cardea-proxy")
+		if out, err := exec.Command("go", "build", "-o", binary, "github.com/cardea-dev/cardea/cmd/proxy").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build proxy: %v\n%s", err, out)
+			return 1
+		}
 	}
 	if cluster, err = apiserver.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
