@@ -96,7 +96,8 @@ var columnsQuery = func() string {
 		` FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) k.oid OR i.inhrelid OPERATOR(pg_catalog.=) k.oid),` +
 		// Foreign keys that reference them, and those that reference their tables in turn.
 		` refs(root, con, rel, direct) AS (SELECT k.root, o.oid, o.conrelid, true FROM kin k JOIN ` + referencing("k.oid") +
-		` UNION SELECT r.root, o.oid, o.conrelid, false FROM refs r JOIN ` + referencing("r.rel") + `)` +
+		` UNION SELECT r.root, o.oid, o.conrelid, false FROM refs r JOIN ` + referencing("r.rel") + `),` +
+		fieldsOf(of) +
 		` SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, pg_catalog.concat(a.atttypid, ' ', a.attgenerated, ';', ` + comparedAs + `)` +
 		` FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of + ` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped` +
 		` UNION ALL SELECT 'kin', k.root::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.oid::pg_catalog.text` +

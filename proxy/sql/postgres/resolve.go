@@ -370,6 +370,7 @@ func (k *known) describeColumns(rows [][]*string, byOID map[string]*relation, d 
 			numbered[oid][strconv.Itoa(a.number)] = &r.columns[i]
 		}
 	}
+	k.describeFields(rows, byOID)
 	k.describeTelling(rows, byOID)
 	for oid, r := range byOID {
 		r.drifted = k.drifted(r, numbered[oid])

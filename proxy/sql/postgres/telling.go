@@ -3,7 +3,26 @@ package postgres
 import (
 	"encoding/json"
 	"slices"
+
+	"github.com/cardea-dev/cardea/proxy/sql"
 )
+
+// describeFields hides the columns whose values are rows, or hold rows, with a field that is masked where
+// the type of those rows is a table, or that is named as masked columns are.
+func (k *known) describeFields(rows [][]*string, byOID map[string]*relation) {
+	for _, row := range rows {
+		v := values(row)
+		if v[0] != "field" || !k.masksElsewhere(v[3], v[4]) {
+			continue
+		}
+		r := byOID[v[1]]
+		for i := range r.columns {
+			if c := &r.columns[i]; c.name == v[2] && c.mask == 0 {
+				c.mask, c.origin, c.uses = sql.Hidden, r.schema+"."+r.name+"."+c.name, sql.Uses{}
+			}
+		}
+	}
+}
 
 // describeTelling notes what else tells of a masked column: columns generated from it, unique
 // indexes over it, what the server computes from it when another column is written, references to it,

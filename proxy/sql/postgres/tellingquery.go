@@ -7,8 +7,11 @@ func tellingQuery(of string) string {
 	branch := func(tag, relation, second, third, fourth, from string) string {
 		return ` UNION ALL SELECT '` + tag + `', ` + relation + `::pg_catalog.text, ` + second + `, ` + third + `, ` + fourth + ` FROM ` + from
 	}
-	return branch("generated", "k.root", "m.attname::pg_catalog.text", identified("a"), "a.attname::pg_catalog.text",
-		`kin k JOIN `+generated+` JOIN `+sources+` JOIN `+attribute("a", "d.refobjid", "d.refobjsubid")+` JOIN `+class("a.attrelid")) +
+	return branch("field", "s.root", "m.attname::pg_catalog.text", identified("a"), "a.attname::pg_catalog.text",
+		`fields s JOIN `+attribute("m", "s.root", "s.number")+` JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) s.typ AND t.typrelid OPERATOR(pg_catalog.<>) 0`+
+			` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped JOIN `+class("t.typrelid")) +
+		branch("generated", "k.root", "m.attname::pg_catalog.text", identified("a"), "a.attname::pg_catalog.text",
+			`kin k JOIN `+generated+` JOIN `+sources+` JOIN `+attribute("a", "d.refobjid", "d.refobjsubid")+` JOIN `+class("a.attrelid")) +
 		branch("unique", "k.root", indexColumns, `CASE WHEN `+computes+` THEN 'expression' WHEN i.indisexclusion THEN 'exclusion' ELSE '' END`, "NULL",
 			`kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND (i.indisunique OR i.indisexclusion)`) +
 		// What the server computes from several columns when one of them is written.
@@ -30,6 +33,17 @@ func tellingQuery(of string) string {
 		branch("referenced", "f.root", `CASE WHEN f.direct THEN `+attributesOf("o.confrelid", "o.confkey")+` END`, identified("a"), "a.attname::pg_catalog.text",
 			`refs f JOIN pg_catalog.pg_constraint o ON o.oid OPERATOR(pg_catalog.=) f.con JOIN `+class("o.conrelid")+
 				` JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.conrelid AND a.attnum OPERATOR(pg_catalog.=) ANY (o.conkey)`)
+}
+
+// fieldsOf are the types of users that are in the columns of relations: their own, those of elements,
+// beneath domains, in ranges, and of fields of rows.
+func fieldsOf(of string) string {
+	const user = ` OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid`
+	return ` fields(root, number, typ) AS (SELECT a.attrelid, a.attnum, a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + of +
+		` AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.atttypid` + user +
+		` UNION SELECT f.root, f.number, i.t FROM fields f JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) f.typ CROSS JOIN LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype` +
+		` UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid OR r.rngmultitypid OPERATOR(pg_catalog.=) t.oid` +
+		` UNION ALL SELECT b.atttypid FROM pg_catalog.pg_attribute b WHERE b.attrelid OPERATOR(pg_catalog.=) t.typrelid AND b.attnum OPERATOR(pg_catalog.>) 0 AND NOT b.attisdropped) i(t) WHERE i.t` + user + `)`
 }
 
 // class joins a relation c by its OID, and the schema n that it is in.
