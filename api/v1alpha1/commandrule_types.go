@@ -55,9 +55,10 @@ type CommandRuleSpec struct {
 	Message string `json:"message,omitempty"`
 }
 
-// CommandMatch matches commands of one protocol.
+// CommandMatch matches commands of one protocol; kubernetes and shell together match what a
+// request starts in a container.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.sql), has(self.kubernetes)].exists_one(x, x)",message="exactly one of sql and kubernetes must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.sql) != (has(self.kubernetes) || has(self.shell))",message="either sql, or kubernetes, shell or both must be set"
 type CommandMatch struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
@@ -67,6 +68,57 @@ type CommandMatch struct {
 	// kubernetes matches requests to a Kubernetes API.
 	// +optional
 	Kubernetes *KubernetesMatch `json:"kubernetes,omitempty"`
+
+	// shell matches programs that a command starts, in a container or on a host.
+	// +optional
+	Shell *ShellMatch `json:"shell,omitempty"`
+}
+
+// ShellUnknown is what of the commands that are not understood a rule matches.
+// +kubebuilder:validation:Enum=Any
+type ShellUnknown string
+
+// ShellUnknownAny matches every command that is not understood.
+const ShellUnknownAny ShellUnknown = "Any"
+
+// ShellMatch matches programs that a command starts, those within `sh -c`, pipes,
+// substitutions and behind sudo, env, xargs and the like included.
+//
+// A pattern is a program and its arguments, separated by spaces, quoted where one has a
+// space. In a word "*" stands for any characters; the word "**" for any number of words. A
+// pattern of one word is about the program with whatever arguments. A rule that refuses,
+// holds or marks takes a program without a slash for one in any folder, and what is not
+// literal for whatever matches; a rule that allows, and except, for nothing: there "*" is
+// not for a word that begins with "-", unless the pattern's does, nor for a path with "..".
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.commands), has(self.except), has(self.unknown)].exists_one(x, x)",message="exactly one of commands, except and unknown must be set"
+type ShellMatch struct {
+	// commands matches a command that starts one of these, for example ["rm **", "systemctl restart *"].
+	// With action Allow it admits interpreters that are given code, if all of them are among
+	// these.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +optional
+	Commands []string `json:"commands,omitempty"`
+
+	// except matches a command of which not every program is among these, or that opens a file
+	// by redirection, or is not understood: with action Deny it is the list of what may run.
+	// Not with action Allow.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +optional
+	Except []string `json:"except,omitempty"`
+
+	// unknown is Any: every command that is not understood, which is refused without a rule
+	// that allows or holds it.
+	// +optional
+	Unknown ShellUnknown `json:"unknown,omitempty"`
 }
 
 // SQLStatement is a kind of SQL statement, named after its leading keyword.

@@ -3,6 +3,8 @@
 // establishes it. It is pure, so that the operator can judge rules by it.
 package kubeapi
 
+import "github.com/cardea-dev/cardea/proxy/shell"
+
 // Facts are what is known of one request. The zero Facts are those of a request that is not
 // understood. They are never changed once they are made.
 type Facts struct {
@@ -25,6 +27,10 @@ type Facts struct {
 	Namespace string
 	// Name is empty where the path has none: list, watch, create and deletecollection.
 	Name string
+
+	// Shell is what a request starts in a container; nil for one that starts nothing, and for an
+	// exec of which it is not known.
+	Shell *shell.Facts
 
 	// Sensitive says that the body or the answer may hold values of Secrets.
 	Sensitive bool

@@ -121,6 +121,7 @@ func TestRulesDoc(t *testing.T) {
 		t.Errorf("docs/rules.md has %d rows for %d fields", got, rows)
 	}
 	_, examples, _ := strings.Cut(string(doc), "## Expressions")
+	examples, _, _ = strings.Cut(examples, "## Programs")
 	for line := range strings.Lines(examples) {
 		expression, _, _ := strings.Cut(strings.TrimSpace(line), "  #")
 		if !strings.HasPrefix(line, "    ") || strings.HasPrefix(expression, "#") {

@@ -49,8 +49,10 @@ type match struct {
 	writes    v1alpha1.SQLWrites
 	relations []relationGlob
 	functions []glob
-	// request is set for an item about requests, which speaks of no SQL.
+	// request and shell are set for an item about requests and what they start, which speaks of
+	// no SQL.
 	request *requestMatch
+	shell   *shellMatch
 	// expression is asked last, of a command that everything else matches.
 	expression *expression
 	strict     bool
@@ -59,16 +61,26 @@ type match struct {
 // compileMatch compiles an item. Letter case in names counts only where strict is set: a
 // rule that admits must not admit more than it says, a rule that refuses not less.
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
-	switch {
-	case (m.SQL == nil) == (m.Kubernetes == nil):
-		return match{}, errors.New("exactly one of sql and kubernetes must be set")
-	case m.Kubernetes == nil:
+	if m.SQL != nil && m.Kubernetes == nil && m.Shell == nil {
 		return compileSQLMatch(m.SQL, strict)
-	case strict:
+	}
+	var c match
+	var err error
+	switch {
+	case m.SQL != nil, m.Kubernetes == nil && m.Shell == nil:
+		return match{}, errors.New("either sql, or kubernetes, shell or both must be set")
+	case strict && m.Shell == nil:
 		return match{}, errors.New("kubernetes: only with action Deny, RequireApproval or Audit: what is permitted is the role's to say")
 	}
-	request, err := compileRequestMatch(m.Kubernetes)
-	return match{request: request}, err
+	if m.Kubernetes != nil {
+		if c.request, err = compileRequestMatch(m.Kubernetes); err != nil {
+			return match{}, err
+		}
+	}
+	if m.Shell != nil {
+		c.shell, err = compileShellMatch(m.Shell, strict)
+	}
+	return c, err
 }
 
 func compileSQLMatch(s *v1alpha1.SQLMatch, strict bool) (match, error) {
@@ -151,8 +163,10 @@ func (m *match) matches(q *question) (bool, error) {
 	return a.holds || a.err != nil && !m.strict, a.err
 }
 
+func (m *match) isSQL() bool { return m.request == nil && m.shell == nil }
+
 func (m *match) names(f *sql.Facts) bool {
-	return m.request == nil && slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
+	return m.isSQL() && slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&
 		(len(m.relations) == 0 || slices.ContainsFunc(f.Relations, m.relation)) &&
 		(len(m.functions) == 0 || slices.ContainsFunc(f.Functions, m.function) || slices.ContainsFunc(f.Attributes, m.attribute))
 }
@@ -162,7 +176,7 @@ func (m *match) names(f *sql.Facts) bool {
 // the expression holds. One that could not be evaluated admits nothing.
 func (m *match) admits(n *sql.Node, q *question) bool {
 	f := q.facts
-	if m.request != nil || !m.node(n, f) || !m.admitsRelations(f) || len(m.functions) > 0 && !m.admitsFunctions(f) {
+	if !m.isSQL() || !m.node(n, f) || !m.admitsRelations(f) || len(m.functions) > 0 && !m.admitsFunctions(f) {
 		return false
 	}
 	return m.expression == nil || q.ask(m.expression).holds

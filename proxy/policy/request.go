@@ -60,6 +60,10 @@ func (s *requestRules) decide(f *kubeapi.Facts) Decision {
 		return Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeNotPermitted, Rule: RuleName(s.grant),
 			Message: "the grant does not permit " + why, Hint: "ask for a grant that does"}}
 	}
+	exception, refusal := s.start(f)
+	if refusal != nil {
+		return Decision{Refusal: refusal}
+	}
 	var best *commandRule
 	for _, r := range s.rules.approve {
 		if best != nil && (best.root != r.root || !stricter(r.terms, best.terms)) {
@@ -72,7 +76,27 @@ func (s *requestRules) decide(f *kubeapi.Facts) Decision {
 	if best != nil {
 		return Decision{Action: RequireApproval, Rule: best.ref, Terms: best.terms, Message: best.message}
 	}
-	return Decision{Action: Allow}
+	return Decision{Action: Allow, Rule: exception}
+}
+
+// start decides on what a request starts in a container. What is not understood needs a
+// grant of Raw, or a rule that allows or holds it, which start returns.
+func (s *requestRules) start(f *kubeapi.Facts) (v1alpha1.RuleReference, *Refusal) {
+	if !f.Is("", "pods", "exec") || s.spec.Exec == v1alpha1.ExecRaw {
+		return v1alpha1.RuleReference{}, nil
+	}
+	why := misunderstood(started(f))
+	if why == "" {
+		return v1alpha1.RuleReference{}, nil
+	}
+	for _, rules := range [...][]*commandRule{s.rules.allow, s.rules.approve} {
+		if i := slices.IndexFunc(rules, func(r *commandRule) bool { return r.admitsStart(f) }); i >= 0 {
+			return rules[i].ref, nil
+		}
+	}
+	return v1alpha1.RuleReference{}, &Refusal{Code: CodeUnknownCommand,
+		Message: "the command is denied because it is not understood: " + Printable(why, maxShownText),
+		Hint:    "name each program and its arguments literally, or ask for a rule that allows it (shell.unknown or shell.commands); docs/rules.md"}
 }
 
 func refuseUnknownRequest(c *Command) *Refusal {

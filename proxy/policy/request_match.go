@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/shell"
 )
 
 // verbs are those of RBAC that a request can have.
@@ -71,7 +72,31 @@ func anyMatches(globs []glob, name string) bool {
 	return name == "" || slices.ContainsFunc(globs, func(g glob) bool { return g.match(name) })
 }
 
-// concerns reports whether some item of the rule is about a request.
+// concerns reports whether some item of the rule is about a request, and what it starts.
 func (r *commandRule) concerns(f *kubeapi.Facts) bool {
-	return slices.ContainsFunc(r.matches, func(m match) bool { return m.request != nil && m.request.matches(f) })
+	return slices.ContainsFunc(r.matches, func(m match) bool {
+		return m.about(f) && (m.shell == nil || started(f) != nil && m.shell.matches(started(f)))
+	})
+}
+
+// admitsStart reports whether one item of the rule admits what a request starts, which is
+// refused without it.
+func (r *commandRule) admitsStart(f *kubeapi.Facts) bool {
+	return slices.ContainsFunc(r.matches, func(m match) bool { return m.about(f) && m.shell != nil && m.shell.admits(started(f)) })
+}
+
+// about reports whether an item speaks of a request, besides what it starts.
+func (m *match) about(f *kubeapi.Facts) bool {
+	return !m.isSQL() && (m.request == nil || m.request.matches(f))
+}
+
+// started is what a request starts in a container; nil for one that starts nothing.
+func started(f *kubeapi.Facts) *shell.Facts {
+	switch {
+	case f.Shell != nil:
+		return f.Shell
+	case f.Is("", "pods", "exec"), f.Is("", "pods", "attach"), f.Is("", "pods", "ephemeralcontainers"):
+		return &shell.Facts{}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/shell"
 )
 
 // requestRulesOf returns the rules of a session with an API server, whose grant names
@@ -69,8 +70,9 @@ func TestRequestsBeyondAGrant(t *testing.T) {
 		"Secrets":              {kubeapi.Facts{Verb: "list", Resource: "secrets", Namespace: "shop"}, nil, CodeNotPermitted},
 		"Secrets, granted": {kubeapi.Facts{Verb: "list", Resource: "secrets", Namespace: "shop"},
 			func(p *v1alpha1.KubernetesPermissions) { p.Secrets = v1alpha1.SecretsReadable }, ""},
-		"exec":             {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x"}, nil, CodeNotPermitted},
-		"exec, granted":    {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x"}, commands, ""},
+		"exec": {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x"}, nil, CodeNotPermitted},
+		"exec, granted": {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x",
+			Shell: shell.Argv([]string{"ls"})}, commands, ""},
 		"attach":           {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "attach", Namespace: "shop", Name: "x"}, commands, CodeNotPermitted},
 		"port-forward":     {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "portforward", Namespace: "shop", Name: "x"}, commands, CodeNotPermitted},
 		"a pod's proxy":    {kubeapi.Facts{Verb: "get", Resource: "pods", Subresource: "proxy", Namespace: "shop", Name: "x"}, nil, CodeDeniedByRule},

@@ -136,6 +136,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SessionSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SessionStatus"):
 		return &apiv1alpha1.SessionStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ShellMatch"):
+		return &apiv1alpha1.ShellMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SQLMatch"):
 		return &apiv1alpha1.SQLMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Subject"):

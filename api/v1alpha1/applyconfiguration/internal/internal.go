@@ -398,6 +398,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: kubernetes
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesMatch
+    - name: shell
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ShellMatch
     - name: sql
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.SQLMatch
@@ -1158,6 +1161,26 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: recording
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.SessionRecording
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ShellMatch
+  map:
+    fields:
+    - name: commands
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: except
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: unknown
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ShellUnknown
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ShellUnknown
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.Subject
   map:
     fields:

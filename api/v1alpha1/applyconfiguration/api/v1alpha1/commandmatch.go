@@ -5,13 +5,16 @@ package v1alpha1
 // CommandMatchApplyConfiguration represents a declarative configuration of the CommandMatch type for use
 // with apply.
 //
-// CommandMatch matches commands of one protocol.
+// CommandMatch matches commands of one protocol; kubernetes and shell together match what a
+// request starts in a container.
 type CommandMatchApplyConfiguration struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
 	SQL *SQLMatchApplyConfiguration `json:"sql,omitempty"`
 	// kubernetes matches requests to a Kubernetes API.
 	Kubernetes *KubernetesMatchApplyConfiguration `json:"kubernetes,omitempty"`
+	// shell matches programs that a command starts, in a container or on a host.
+	Shell *ShellMatchApplyConfiguration `json:"shell,omitempty"`
 }
 
 // CommandMatchApplyConfiguration constructs a declarative configuration of the CommandMatch type for use with
@@ -33,5 +36,13 @@ func (b *CommandMatchApplyConfiguration) WithSQL(value *SQLMatchApplyConfigurati
 // If called multiple times, the Kubernetes field is set to the value of the last call.
 func (b *CommandMatchApplyConfiguration) WithKubernetes(value *KubernetesMatchApplyConfiguration) *CommandMatchApplyConfiguration {
 	b.Kubernetes = value
+	return b
+}
+
+// WithShell sets the Shell field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Shell field is set to the value of the last call.
+func (b *CommandMatchApplyConfiguration) WithShell(value *ShellMatchApplyConfiguration) *CommandMatchApplyConfiguration {
+	b.Shell = value
 	return b
 }
