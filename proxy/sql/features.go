@@ -41,7 +41,7 @@ const (
 	FeatureDropDatabase = "DropDatabase"
 	// FeatureSettingEscape changes a setting that alters how statements are read or what
 	// guards apply: standard_conforming_strings, backslash_quote, client_encoding,
-	// session_replication_role, row_security, search_path on a target with masks, and so on;
+	// session_replication_role, row_security, and so on;
 	// also by set_config, ALTER ROLE … SET and ALTER DATABASE … SET.
 	FeatureSettingEscape = "SettingEscape"
 	// FeatureForeignServer reaches other servers: dblink functions, foreign data wrappers,

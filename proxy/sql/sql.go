@@ -182,6 +182,10 @@ type Facts struct {
 	// "ServerFile"; the dialect's package documents them.
 	Features []string
 
+	// SetsPath says that the command may change the path by which names of later commands are
+	// looked up.
+	SetsPath bool
+
 	// Outputs are the columns of the rows that the command returns, nil if it returns none.
 	// They are established for a command with one statement on a target with masks.
 	Outputs []Output

@@ -103,6 +103,11 @@ func changed() *policy.Refusal {
 		Hint: "send the command again"}
 }
 
+func changedPath() *policy.Refusal {
+	return &policy.Refusal{Code: policy.CodeDefinitionChange, Message: "search_path may have changed since the portal was bound, so it was not executed",
+		Hint: "bind it again"}
+}
+
 // isChanged reports whether a refusal is for a definition that changed.
 func isChanged(err error) bool {
 	refusal := new(policy.Refusal)

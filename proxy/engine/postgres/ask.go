@@ -162,6 +162,13 @@ func (r *relay) forwarded(f *sql.Facts) {
 	if !pgsql.Repeatable(f) {
 		r.catalog.Settled(false)
 	}
+	switch {
+	case f.SetsPath:
+		r.catalog.PathChanged()
+		r.paths++
+	case r.catalog.OwnPath() && hasKind(f, "Reset", "Discard", "Commit", "Rollback"):
+		r.paths++ // it may be what it was before
+	}
 	if mayUnpin(f) {
 		r.mu.Lock()
 		r.pinned = pinNone

@@ -24,6 +24,10 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 			return r.refuse(err, false)
 		}
 	}
+	if p.known.masked && p.paths != r.paths {
+		// What it reads was resolved by another path than that by which it would be verified.
+		return r.refuse(r.refused(p.statement.text, p.known, changedPath()), false)
+	}
 	permit, err := r.authorizePortal(ctx, p)
 	if err != nil {
 		return r.refuse(err, false)

@@ -135,7 +135,7 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	if _, again := r.portals[name]; !again && len(r.portals) >= r.engine.c.Limits.Statements {
 		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many portals"}, false)
 	}
-	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch,
+	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch, paths: r.paths,
 		bind: m, bindAt: r.in.reads, estimated: st.estimated}
 	st.estimated = nil // it is of these parameters
 	r.portals[name], r.bound = p, p

@@ -56,6 +56,7 @@ type relay struct {
 	assertedBy     *inquiry     // of the last assertion
 	kinds          []awaitKind  // of the last flight of questions, to be used again
 	asking         []byte       // the last flight of questions, to be used again
+	paths          uint64       // how often the session's path may have changed
 	redefined      bool         // the session itself may have changed definitions
 	unrecorded     []*statement // parsed, in toTarget, and in no record yet
 	pipeline       int          // messages for the target since the last Sync
@@ -148,6 +149,7 @@ type portal struct {
 	columns    []column // guarded by relay.mu
 	verified   bool     // under known
 	epoch      uint64
+	paths      uint64  // relay.paths when it was bound
 	outcome    outcome // guarded by relay.mu
 	// bind is its Bind, which lies in the client's buffer until bindAt is not frames.reads, or
 	// is kept.

@@ -87,6 +87,9 @@ func (c *conn) relay(s *session.Session, up *upstream) (*relay, error) {
 		statements: map[string]*statement{}, portals: map[string]*portal{}, plans: plans{}, asserting: secret + "a", assertingFirst: secret + "b", assertedBy: newInquiry(), progress: make(chan struct{}, 1), status: up.status}
 	r.in = newFrames(r.patient)
 	r.catalog = pgsql.NewCatalog(r)
+	if c.start.setsPath() {
+		r.catalog.PathChanged()
+	}
 	r.base = r.meaning(nil)
 	r.hold.of(r)
 	r.out.commit = r.commit

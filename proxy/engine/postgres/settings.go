@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,14 @@ var passed = map[string]bool{
 	"datestyle": true, "timezone": true, "intervalstyle": true, "extra_float_digits": true, "bytea_output": true,
 	"statement_timeout": true, "lock_timeout": true, "idle_in_transaction_session_timeout": true, "idle_session_timeout": true,
 	"default_transaction_read_only": true, "geqo": true, "jit": true, "client_min_messages": true,
-	"search_path": false, "default_transaction_isolation": true, "work_mem": false,
+	searchPath: false, "default_transaction_isolation": true, "work_mem": false,
+}
+
+const searchPath = "search_path"
+
+// setsPath reports whether the client's start-up message gives the session a path.
+func (s *startup) setsPath() bool {
+	return slices.ContainsFunc(s.parameters, func(p parameter) bool { return strings.EqualFold(p.name, searchPath) })
 }
 
 // settings returns the settings with which the gate signs in for the client.
@@ -45,10 +53,13 @@ func (s *startup) settings(session *session.Session) ([]parameter, error) {
 			return nil, notSet(p.name, "this gate takes settings alone", "leave nothing in options (PGOPTIONS) but -c name=value")
 		}
 		withMasks, known := passed[name]
+		if name == searchPath {
+			withMasks = pgsql.PlainPath(p.value)
+		}
 		if !known || masked && !withMasks {
 			hint := "use SET in the session"
-			if name == "search_path" {
-				hint = "name tables with their schema; or have the owner of the login set it with ALTER ROLE … SET search_path"
+			if name == searchPath {
+				hint = "leave out pg_catalog, which comes first, and pg_temp"
 			}
 			return nil, notSet(p.name, "this gate does not pass it on", hint)
 		}

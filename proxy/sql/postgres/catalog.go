@@ -40,6 +40,7 @@ type Catalog struct {
 	version string             // of the policy under which they are known
 	state   string             // the last answer to stateQuery
 	calm    bool               // the last two were the same
+	ownPath bool               // as OwnPath says
 	settled bool               // nothing that state tells, besides the snapshot, may have changed since
 	// isolation is that of the transaction in which stateQuery was answered last; empty is none
 	// that is known.

@@ -22,10 +22,13 @@ var loads = words(`local_preload_libraries session_preload_libraries shared_prel
 
 // setting reports what a change of a setting means.
 func (c *classifier) setting(m *pgquery.VariableSetStmt) {
-	if m == nil || harmless(m) {
+	if m == nil {
 		return
 	}
-	c.settingNamed(m.Name)
+	c.facts.SetsPath = c.facts.SetsPath || strings.EqualFold(m.Name, searchPath)
+	if !harmless(m) {
+		c.settingNamed(m.Name)
+	}
 }
 
 // settingNamed reports what a change of a setting to an unknown value means.
@@ -93,6 +96,7 @@ func (c *classifier) configures(m *pgquery.FuncCall) bool {
 		c.facts.Functions = append(c.facts.Functions, f)
 	}
 	c.raise(sql.GroupSession)
+	c.facts.SetsPath = c.facts.SetsPath || strings.EqualFold(setting.Sval, searchPath)
 	if value == nil || !harmlessValue(setting.Sval, value.Sval) {
 		c.settingNamed(setting.Sval)
 	}
@@ -131,6 +135,7 @@ func (c *classifier) pin(m *pgquery.SelectStmt) {
 func (c *classifier) setConfig() {
 	c.feature(sql.FeatureSettingEscape)
 	c.raise(sql.GroupAdministration)
+	c.facts.SetsPath = true
 }
 
 // configures reports whether a call is set_config of a setting that SET may change, as clients
@@ -145,7 +150,7 @@ func (t *tracer) configures(f *pgquery.FuncCall, name []string) bool {
 		return false
 	}
 	key := strings.ToLower(setting.Sval)
-	return plainSettings[key] && !strings.Contains(key, "transaction_") || harmlessValue(key, value.Sval)
+	return plainSettings[key] && !strings.Contains(key, "transaction_") || harmlessValue(key, value.Sval) || key == searchPath && PlainPath(value.Sval)
 }
 
 // settleConfigured denies set_config beside rows of tables: when it is called depends on

@@ -29,6 +29,7 @@ type made struct {
 	version   string            // of the policy that masks belongs to
 	outputs   []sql.Output
 	relations []sql.Relation
+	ownPath   bool // as Catalog.OwnPath said
 	of        *definitions
 }
 
@@ -195,6 +196,10 @@ func (a *Analyzer) standsFor(ctx context.Context, t *tracer, m any, in Input, d 
 		return nil, nil
 	}
 	d.uses = u
+	if !prepared && in.Catalog.OwnPath() && !u.made.ownPath {
+		t.deny("search_path was set after the cursor " + quoteIdent(u.name) + " was declared; declare it again")
+		return nil, nil
+	}
 	if !prepared {
 		t.made, d.masks, d.relations = u.made, u.made.of.masks, u.made.of.relations
 		return nil, nil
@@ -214,7 +219,7 @@ func (a *Analyzer) standsFor(ctx context.Context, t *tracer, m any, in Input, d 
 
 // makes notes what DECLARE or PREPARE makes.
 func (t *tracer) makes(m any, in Input, d *definitions) {
-	made := &made{sum: sha256.Sum256(in.Text), version: in.Version, of: d}
+	made := &made{sum: sha256.Sum256(in.Text), version: in.Version, ownPath: in.Catalog.OwnPath(), of: d}
 	switch m := m.(type) {
 	case *pgquery.DeclareCursorStmt:
 		made.name = m.Portalname

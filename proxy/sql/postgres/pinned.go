@@ -26,6 +26,7 @@ type ownFunction struct {
 	Builtin      bool     `json:"builtin"`   // the server has one of the same name
 	Extension    bool     `json:"extension"` // of an allowed one, and a superuser's
 	Scalar       bool     `json:"scalar"`    // returns a value that is no row
+	Path         bool     `json:"path"`      // it has a search_path of its own
 	Outputs      []string `json:"outputs"`   // names of OUT arguments and the columns of RETURNS TABLE
 }
 
@@ -53,7 +54,7 @@ var functionOf = func() string {
 		` WHERE b.proname OPERATOR(pg_catalog.=) p.proname AND c.nspname OPERATOR(pg_catalog.=) 'pg_catalog'),` +
 		` 'extension', (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) p.proowner) AND NOT (true` + notOfExtension("pg_catalog.pg_proc", "p.oid") + `),` +
 		` 'scalar', (SELECT t.typtype OPERATOR(pg_catalog.=) ANY ('{b,e,d,r,m}'::pg_catalog."char"[]) FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) p.prorettype),` +
-		` 'outputs', ` + outputs + `)::pg_catalog.text`
+		` 'path', ` + ownPathOf + `::pg_catalog.bool, 'outputs', ` + outputs + `)::pg_catalog.text`
 }()
 
 func readFunction(schema, name, described string) (*ownFunction, error) {
@@ -119,6 +120,10 @@ func (t *tracer) mayCall(name []string) bool {
 	for _, f := range found {
 		if !f.Extension && !pins(t.pinned, f) {
 			t.denyWith("the function "+quoteIdent(f.schema+"."+fn)+" is defined by a user of this database, and no rule pins it as it is", advicePin)
+			return false
+		}
+		if t.ownPath && !f.Extension && !f.Path {
+			t.denyWith("the session has set search_path, and the function "+quoteIdent(f.schema+"."+fn)+" has none of its own", advicePath)
 			return false
 		}
 		if len(name) == 1 && f.Builtin && !f.Extension {

@@ -68,12 +68,17 @@ func redefines(f *sql.Facts) bool {
 	})
 }
 
+// leavesRows reports whether a statement is about settings and transactions alone.
+func leavesRows(f *sql.Facts) bool {
+	return f.Definitions == nil && !slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Group != sql.GroupSession && n.Group != sql.GroupTransaction })
+}
+
 // traceSeveral establishes the statements of a message of several and adds to f what became
 // known of their names.
 func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, f *sql.Facts, in Input) error {
 	t := &tracer{}
 	s := &several{}
-	redefined := false
+	redefined, path := false, false
 	switch {
 	case !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) }):
 		return nil // the server may have them all at once
@@ -103,7 +108,10 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 		case redefined && p.Facts.Definitions != nil:
 			t.deny(which + "it follows one that changes definitions; send it in a message of its own")
 		}
-		redefined = redefined || redefines(p.Facts)
+		if path && !leavesRows(p.Facts) {
+			t.denyWith(which+"it follows one that sets search_path", "send it in a message of its own")
+		}
+		redefined, path = redefined || redefines(p.Facts), path || p.Facts.SetsPath
 		t.sensitive = t.sensitive || p.Facts.Sensitive || p.Facts.SensitiveParameters
 		s.parts = append(s.parts, p)
 	}

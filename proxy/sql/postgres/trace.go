@@ -24,8 +24,10 @@ type tracer struct {
 	sensitive bool
 	// configured says that set_config is called.
 	configured bool
-	depth      int
-	effort     int
+	// ownPath is as Catalog.OwnPath says.
+	ownPath bool
+	depth   int
+	effort  int
 	// selects are what the sub-selects in expressions yield.
 	selects map[*pgquery.SubLink][]column
 	// sub are the statements that EXECUTE and FETCH stand for, by the message that names them.
@@ -117,11 +119,13 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 	if len(tree.Stmts) > 1 {
 		return a.traceSeveral(ctx, tree, f, in)
 	}
-	t := &tracer{used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}, pinned: in.Columns.Functions(), masks: in.Columns}
+	t := &tracer{ownPath: in.Catalog.OwnPath(), used: map[*relation]bool{}, sub: map[any]any{}, selects: map[*pgquery.SubLink][]column{}, pinned: in.Columns.Functions(), masks: in.Columns}
 	var out []column
 	rows := false
 	switch {
 	case len(tree.Stmts) == 0:
+	case in.Catalog.OwnPath() && runsLate(single(tree)):
+		t.denyWith("the session has set search_path, and this may call functions that have none of their own", "connect again, and name tables with their schema")
 	case standsAlone(single(tree)):
 	case in.Catalog == nil:
 		t.deny("what the statement means cannot be established in this state of the session; end the transaction first")
@@ -137,6 +141,9 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 			t.settleConfigured(single(tree))
 			t.makes(single(tree), in, d)
 			_, d.locks = single(tree).(*pgquery.LockStmt)
+			if err := t.settleLate(ctx, in.Catalog, f, d); err != nil {
+				return err
+			}
 		}
 		f.Definitions = d
 	}
@@ -215,7 +222,7 @@ func (t *tracer) checkSession() {
 		t.deny("the encoding of client or database is not UTF8")
 	case !SupportedMajor(t.names.major()):
 		t.deny("this release of the server has not been tested with masks")
-	case slices.ContainsFunc(t.names.casts, func(f *ownFunction) bool { return !pins(t.pinned, f) }):
+	case slices.ContainsFunc(t.names.casts, func(f *ownFunction) bool { return !pins(t.pinned, f) || t.ownPath && !f.Path }):
 		t.deny("this database has casts by functions of users that no rule pins as they are")
 	}
 }
@@ -269,6 +276,16 @@ func maintains(m any) bool {
 	return false
 }
 
+// runsLate reports whether a statement that stands alone evaluates what tables and views
+// were defined with.
+func runsLate(m any) bool {
+	switch m.(type) {
+	case *pgquery.VacuumStmt, *pgquery.ReindexStmt, *pgquery.RefreshMatViewStmt:
+		return true
+	}
+	return false
+}
+
 func plainSetting(m *pgquery.VariableSetStmt) bool {
 	name := strings.ToLower(m.Name)
 	switch m.Kind {
@@ -277,9 +294,9 @@ func plainSetting(m *pgquery.VariableSetStmt) bool {
 	case pgquery.VariableSetKind_VAR_SET_MULTI:
 		return name == "transaction" || name == "session characteristics"
 	case pgquery.VariableSetKind_VAR_SET_VALUE:
-		return plainSettings[name] || harmless(m)
+		return plainSettings[name] || harmless(m) || setsPlainPath(m)
 	case pgquery.VariableSetKind_VAR_SET_DEFAULT, pgquery.VariableSetKind_VAR_RESET, pgquery.VariableSetKind_VAR_SET_CURRENT:
-		return plainSettings[name]
+		return plainSettings[name] || setsPlainPath(m)
 	default:
 		return false
 	}

@@ -148,7 +148,7 @@ func (w *wired) note(q Question, rows [][]*string) {
 		v := values(row)
 		var oids []string
 		switch {
-		case v[0] == "function", v[0] == "cast", v[0] == "other", v[0] == "type", v[0] == "field":
+		case v[0] == "function", v[0] == "cast", v[0] == "other", v[0] == "type", v[0] == "field", v[0] == "late":
 			w.barred = true // nothing locks a function, nor what a type's checks call or what it is made of
 		case v[0] == "relation" && q.SQL == namesQuery:
 			oids = []string{v[3]}

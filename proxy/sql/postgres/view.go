@@ -104,7 +104,7 @@ func (a *Analyzer) loadViews(ctx context.Context, in Input, d *definitions, name
 	if err != nil {
 		return nil, err
 	}
-	found, err := vs.add(rows, known, in.Columns.Functions())
+	found, err := vs.add(rows, known, in.Columns.Functions(), in.Catalog.OwnPath())
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (vs *views) bound() {
 }
 
 // add takes the answer to viewsQuery and returns the relations that were not known before.
-func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.PinnedFunction) ([]*relation, error) {
+func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.PinnedFunction, ownPath bool) ([]*relation, error) {
 	var found []*relation
 	for _, row := range rows {
 		if values(row)[0] == "view" {
@@ -164,7 +164,7 @@ func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.
 		}
 		switch w[0] {
 		case "other":
-			err = v.uses(w[4], pinned)
+			err = v.uses(w[4], pinned, ownPath)
 		case "relation":
 			var r *relation
 			if r, err = v.reads(w, known); r != nil {
@@ -180,7 +180,7 @@ func (vs *views) add(rows [][]*string, known map[uint32]*relation, pinned []sql.
 
 // uses takes a function, operator or type of a user that a view's text uses: what is said of
 // a function, empty for the others.
-func (v *view) uses(function string, pinned []sql.PinnedFunction) error {
+func (v *view) uses(function string, pinned []sql.PinnedFunction, ownPath bool) error {
 	var f [3]string
 	if function == "" || json.Unmarshal([]byte(function), &f) != nil {
 		v.refused = "it uses an operator or type that is not built in"
@@ -192,6 +192,8 @@ func (v *view) uses(function string, pinned []sql.PinnedFunction) error {
 	}
 	if !pins(pinned, own) {
 		v.refused = "it calls a function of a user that no rule pins as it is"
+	} else if ownPath && !own.Path {
+		v.refused = "the session has set search_path, and it calls a function that has none of its own"
 	}
 	return nil
 }

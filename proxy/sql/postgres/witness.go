@@ -72,10 +72,15 @@ func (d *definitions) witness(ctx context.Context, c *Catalog, told [][][]*strin
 	for _, r := range d.reads {
 		questions = append(questions, r.question)
 	}
-	answers, err := w.Witness(ctx, questions...)
+	own, err := c.path(ctx)
+	if err != nil {
+		return err
+	}
+	answers, err := w.Witness(ctx, append(own, questions...)...)
 	if err != nil {
 		return fmt.Errorf("ask a witness: %w", err)
 	}
+	answers = answers[min(len(own), len(answers)):]
 	if len(answers) != len(told) {
 		return errCatalogAnswer
 	}
@@ -86,6 +91,21 @@ func (d *definitions) witness(ctx context.Context, c *Catalog, told [][][]*strin
 		}
 	}
 	return nil
+}
+
+// path returns what gives a witness the session's path, if that is its own.
+func (c *Catalog) path(ctx context.Context) ([]Question, error) {
+	if !c.ownPath {
+		return nil, nil
+	}
+	answers, err := c.q.Ask(ctx, Question{SQL: pathQuery})
+	if err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	if len(answers) != 1 || len(answers[0]) != 1 || len(answers[0][0]) != 1 || answers[0][0][0] == nil {
+		return nil, errCatalogAnswer
+	}
+	return []Question{{SQL: setPathQuery, Arguments: []string{*answers[0][0][0]}}}, nil
 }
 
 // lasting leaves out of an answer what is of the session's own temporary schema, which no
