@@ -108,6 +108,20 @@ func changedPath() *policy.Refusal {
 		Hint: "bind it again"}
 }
 
+// mayOwnPath refuses to give the session its first own path within a transaction that has
+// written: triggers that wait for its end would follow it.
+func (r *relay) mayOwnPath(k *known) error {
+	if !k.masked || !k.facts.SetsPath || r.catalog.OwnPath() || !r.wrote {
+		return nil
+	}
+	if r.executes == 0 && r.check(func() bool { return r.status == idle && !r.queue.pending() }) {
+		r.wrote = false
+		return nil
+	}
+	return &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "search_path is refused in a transaction that has written, on a target with masks: triggers that run at its end would follow it",
+		Hint: "set it before, or after the transaction"}
+}
+
 // isChanged reports whether a refusal is for a definition that changed.
 func isChanged(err error) bool {
 	refusal := new(policy.Refusal)

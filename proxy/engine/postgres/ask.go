@@ -162,6 +162,7 @@ func (r *relay) forwarded(f *sql.Facts) {
 	if !pgsql.Repeatable(f) {
 		r.catalog.Settled(false)
 	}
+	r.wrote = r.wrote || pgsql.Writes(f)
 	switch {
 	case f.SetsPath:
 		r.catalog.PathChanged()

@@ -28,6 +28,9 @@ func (r *relay) execute(ctx context.Context, m []byte) error {
 		// What it reads was resolved by another path than that by which it would be verified.
 		return r.refuse(r.refused(p.statement.text, p.known, changedPath()), false)
 	}
+	if err := r.mayOwnPath(p.known); err != nil {
+		return r.refuse(r.refused(p.statement.text, p.known, err), false)
+	}
 	permit, err := r.authorizePortal(ctx, p)
 	if err != nil {
 		return r.refuse(err, false)

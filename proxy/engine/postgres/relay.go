@@ -57,6 +57,7 @@ type relay struct {
 	kinds          []awaitKind  // of the last flight of questions, to be used again
 	asking         []byte       // the last flight of questions, to be used again
 	paths          uint64       // how often the session's path may have changed
+	wrote          bool         // since mayOwnPath found it in no transaction
 	redefined      bool         // the session itself may have changed definitions
 	unrecorded     []*statement // parsed, in toTarget, and in no record yet
 	pipeline       int          // messages for the target since the last Sync

@@ -36,6 +36,9 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error 
 	if err == nil {
 		err = r.sqlNames.admit(r, k.facts)
 	}
+	if err == nil {
+		err = r.mayOwnPath(k)
+	}
 	if err != nil {
 		return r.refuse(r.refused(q.text, nil, err), true)
 	}

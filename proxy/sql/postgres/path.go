@@ -54,6 +54,13 @@ func (c *Catalog) PathChanged() {
 // OwnPath reports whether the session's path may be its own.
 func (c *Catalog) OwnPath() bool { return c != nil && c.ownPath }
 
+// Writes reports whether a command may leave triggers that run at its transaction's end.
+func Writes(f *sql.Facts) bool {
+	return slices.ContainsFunc(f.Nodes, func(n sql.Node) bool {
+		return n.Group != sql.GroupRead && n.Group != sql.GroupSession && n.Group != sql.GroupTransaction
+	})
+}
+
 const (
 	pathQuery    = `SELECT pg_catalog.current_setting('search_path')`
 	setPathQuery = `SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)`

@@ -78,7 +78,7 @@ func leavesRows(f *sql.Facts) bool {
 func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, f *sql.Facts, in Input) error {
 	t := &tracer{}
 	s := &several{}
-	redefined, path := false, false
+	redefined, path, wrote := false, false, false
 	switch {
 	case !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) }):
 		return nil // the server may have them all at once
@@ -111,6 +111,10 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 		if path && !leavesRows(p.Facts) {
 			t.denyWith(which+"it follows one that sets search_path", "send it in a message of its own")
 		}
+		if wrote && p.Facts.SetsPath && !in.Catalog.OwnPath() {
+			t.denyWith(which+"it sets search_path behind one that writes", "send it in a message of its own")
+		}
+		wrote = wrote || Writes(p.Facts)
 		redefined, path = redefined || redefines(p.Facts), path || p.Facts.SetsPath
 		t.sensitive = t.sensitive || p.Facts.Sensitive || p.Facts.SensitiveParameters
 		s.parts = append(s.parts, p)

@@ -38,25 +38,28 @@ func TestG3Path(t *testing.T) {
 	const read, public, one, two = "select v from t", "DataRow(in public)", "DataRow(in one)", "DataRow([redacted])"
 	for name, send := range mayProve {
 		for what, steps := range map[string][][2]string{
-			"set":              {{"set search_path = two", "SET"}, {read, two}, {"set search_path to one, two", "SET"}, {read, one}, {"reset search_path", "RESET"}, {read, public}},
-			"schema":           {{"set schema 'two'", "SET"}, {read, two}, {"set search_path to default", "SET"}, {read, public}},
-			"function":         {{"select set_config('search_path', 'two', false)", "DataRow(two)"}, {read, two}, {"select pg_catalog.set_config('search_path', '', false)", "DataRow()"}, {read, "CDA-2004"}, {"select v from two.t", two}},
-			"no such schema":   {{"set search_path = nowhere, two", "SET"}, {read, two}, {"set search_path = pg_catalog", "SET"}, {read, "CDA-2004"}},
-			"reset":            {{"set search_path = two", "SET"}, {read, two}, {"reset all", "RESET"}, {read, public}},
-			"transaction":      {{"begin", "BEGIN"}, {"set local search_path = two", "SET"}, {read, two}, {"commit", "COMMIT"}, {read, public}},
-			"rolled back":      {{"set search_path = one", "SET"}, {"begin", "BEGIN"}, {"set search_path = two", "SET"}, {read, two}, {"rollback", "ROLLBACK"}, {read, one}},
-			"savepoint":        {{"begin", "BEGIN"}, {"set local search_path = two", "SET"}, {"savepoint s", "SAVEPOINT"}, {"set local search_path = one", "SET"}, {read, one}, {"rollback to s", "ROLLBACK"}, {read, two}, {"commit", "COMMIT"}, {read, public}},
-			"repeatable read":  {{"set search_path = two", "SET"}, {"begin isolation level repeatable read", "BEGIN"}, {read, two}, {"set local search_path = one", "SET"}, {read, one}, {"commit", "COMMIT"}, {read, two}},
-			"temporary":        {{"set search_path = two", "SET"}, {read, two}, {"create temp table u (v text)", "CREATE"}, {"insert into u values ('own')", "INSERT"}, {"select v from u", "DataRow(own)"}, {read, two}},
-			"prepared":         {{"prepare p as select v from t", "PREPARE"}, {"execute p", public}, {"set search_path = one", "SET"}, {"execute p", one}, {"set search_path = two", "SET"}, {"execute p", "CDA-2004"}},
-			"not its own":      {{"set search_path = pg_temp, public", "CDA-2004"}, {"set search_path = two, pg_catalog", "CDA-2004"}, {"select set_config('search_path', '\"PG_temp\", two', false)", "CDA-2004"}, {"set search_path = 'pg_toast'", "CDA-2004"}, {read, public}},
-			"not in a query":   {{"select set_config('search_path', v, false) from one.t", "CDA-20"}, {"select v, set_config('search_path', 'two', false) from one.t", "CDA-20"}, {"update pg_settings set setting = 'two' where name = 'search_path'", "CDA-20"}, {"alter role current_user set search_path = two", "CDA-20"}, {read, public}},
-			"several":          {{"set search_path = two", "SET"}, {read, two}, {"begin", "BEGIN"}, {"set local search_path = one", "SET"}, {read, one}, {"rollback", "ROLLBACK"}, {read, two}, {read, two}, {read, two}},
-			"a function":       {{"select first()", public}, {"set search_path = two, public", "SET"}, {"select first()", "CDA-2004"}, {"select own()", public}, {"reset search_path", "RESET"}, {"select first()", "CDA-2004"}},
-			"a trigger":        {{"set search_path = one, public", "SET"}, {"update two.t set id = 1 where id = 1", "CDA-2004"}, {"update one.t set id = 1 where id = 1", "UPDATE 1"}, {"select v from one.log", "SELECT 0"}},
-			"maintenance":      {{"refresh materialized view firsts", "REFRESH"}, {"set search_path = two, public", "SET"}, {"refresh materialized view firsts", "CDA-2004"}, {"analyze one.t", "CDA-2004"}},
-			"a cursor":         {{"begin", "BEGIN"}, {"declare c cursor for select first() union all select first()", "DECLARE"}, {"fetch 1 from c", public}, {"set search_path = two, public", "SET"}, {"fetch 1 from c", "CDA-2004"}},
-			"a cursor by then": {{"set search_path = two", "SET"}, {"begin", "BEGIN"}, {"declare c cursor for select v from t", "DECLARE"}, {"set search_path = one", "SET"}, {"fetch 1 from c", two}, {"commit", "COMMIT"}},
+			"set":             {{"set search_path = two", "SET"}, {read, two}, {"set search_path to one, two", "SET"}, {read, one}, {"reset search_path", "RESET"}, {read, public}},
+			"schema":          {{"set schema 'two'", "SET"}, {read, two}, {"set search_path to default", "SET"}, {read, public}},
+			"function":        {{"select set_config('search_path', 'two', false)", "DataRow(two)"}, {read, two}, {"select pg_catalog.set_config('search_path', '', false)", "DataRow()"}, {read, "CDA-2004"}, {"select v from two.t", two}},
+			"no such schema":  {{"set search_path = nowhere, two", "SET"}, {read, two}, {"set search_path = pg_catalog", "SET"}, {read, "CDA-2004"}},
+			"reset":           {{"set search_path = two", "SET"}, {read, two}, {"reset all", "RESET"}, {read, public}},
+			"transaction":     {{"begin", "BEGIN"}, {"set local search_path = two", "SET"}, {read, two}, {"commit", "COMMIT"}, {read, public}},
+			"rolled back":     {{"set search_path = one", "SET"}, {"begin", "BEGIN"}, {"set search_path = two", "SET"}, {read, two}, {"rollback", "ROLLBACK"}, {read, one}},
+			"savepoint":       {{"begin", "BEGIN"}, {"set local search_path = two", "SET"}, {"savepoint s", "SAVEPOINT"}, {"set local search_path = one", "SET"}, {read, one}, {"rollback to s", "ROLLBACK"}, {read, two}, {"commit", "COMMIT"}, {read, public}},
+			"repeatable read": {{"set search_path = two", "SET"}, {"begin isolation level repeatable read", "BEGIN"}, {read, two}, {"set local search_path = one", "SET"}, {read, one}, {"commit", "COMMIT"}, {read, two}},
+			"temporary":       {{"set search_path = two", "SET"}, {read, two}, {"create temp table u (v text)", "CREATE"}, {"insert into u values ('own')", "INSERT"}, {"select v from u", "DataRow(own)"}, {read, two}},
+			"prepared":        {{"prepare p as select v from t", "PREPARE"}, {"execute p", public}, {"set search_path = one", "SET"}, {"execute p", one}, {"set search_path = two", "SET"}, {"execute p", "CDA-2004"}},
+			"not its own":     {{"set search_path = pg_temp, public", "CDA-2004"}, {"set search_path = two, pg_catalog", "CDA-2004"}, {"select set_config('search_path', '\"PG_temp\", two', false)", "CDA-2004"}, {"set search_path = 'pg_toast'", "CDA-2004"}, {read, public}},
+			"not in a query":  {{"select set_config('search_path', v, false) from one.t", "CDA-20"}, {"select v, set_config('search_path', 'two', false) from one.t", "CDA-20"}, {"update pg_settings set setting = 'two' where name = 'search_path'", "CDA-20"}, {"alter role current_user set search_path = two", "CDA-20"}, {read, public}},
+			"several":         {{"set search_path = two", "SET"}, {read, two}, {"begin", "BEGIN"}, {"set local search_path = one", "SET"}, {read, one}, {"rollback", "ROLLBACK"}, {read, two}, {read, two}, {read, two}},
+			"a function":      {{"select first()", public}, {"set search_path = two, public", "SET"}, {"select first()", "CDA-2004"}, {"select own()", public}, {"reset search_path", "RESET"}, {"select first()", "CDA-2004"}},
+			"a trigger":       {{"set search_path = one, public", "SET"}, {"update two.t set id = 1 where id = 1", "CDA-2004"}, {"update one.t set id = 1 where id = 1", "UPDATE 1"}, {"select v from one.log", "SELECT 0"}},
+			"maintenance":     {{"refresh materialized view firsts", "REFRESH"}, {"set search_path = two, public", "SET"}, {"refresh materialized view firsts", "CDA-2004"}, {"analyze one.t", "CDA-2004"}},
+			"a trigger at the end": {{"begin", "BEGIN"}, {"update two.t set id = 1 where id = 1", "UPDATE 1"}, {"set search_path = one, public", "CDA-2004"}, {"rollback", "ROLLBACK"}, {"set search_path = one", "SET"},
+				{"begin", "BEGIN"}, {"update one.t set id = 1", "UPDATE 1"}, {"set search_path = two", "SET"}, {"rollback", "ROLLBACK"}, {read, one}},
+			"a trigger at once": {{"begin", "BEGIN"}, {"update two.t set id = 1 where id = 1; set local search_path = one", "ERROR(42"}, {"rollback", "ROLLBACK"}, {"update one.t set id = 1", "UPDATE 1"}, {"set search_path = two", "SET"}, {read, two}},
+			"a cursor":          {{"begin", "BEGIN"}, {"declare c cursor for select v from t union all select v from t", "DECLARE"}, {"fetch 1 from c", public}, {"set search_path = two, public", "SET"}, {"fetch 1 from c", "CDA-2004"}},
+			"a cursor by then":  {{"set search_path = two", "SET"}, {"begin", "BEGIN"}, {"declare c cursor for select v from t", "DECLARE"}, {"set search_path = one", "SET"}, {"fetch 1 from c", two}, {"commit", "COMMIT"}},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				fe := frontend(t, g, c, "postgres")
@@ -106,8 +109,8 @@ func TestG3PathOfAPortal(t *testing.T) {
 		return []pgproto3.FrontendMessage{parse("", "set search_path = "+path), bind("", "", 0), execute("", 0)}
 	}
 	for name, flights := range map[string][][]pgproto3.FrontendMessage{
-		"in one flight": {{parse("s", "select v from t")}, set("two"), {bind("p", "s", 0)}, set("one"), {execute("p", 0), sync()}},
-		"by a rollback": {{parse("b", "begin"), bind("", "b", 0), execute("", 0), parse("s", "select v from t")}, set("two"), {bind("p", "s", 0)},
+		"in one flight": {{parse("s", "select v || '' from t")}, set("two"), {bind("p", "s", 0)}, set("one"), {execute("p", 0), sync()}},
+		"by a rollback": {{parse("b", "begin"), bind("", "b", 0), execute("", 0), parse("s", "select v || '' from t")}, set("two"), {bind("p", "s", 0)},
 			{parse("", "rollback"), bind("", "", 0), execute("", 0), execute("p", 0), sync()}},
 		"of the statement": {{parse("s", "select v from t")}, set("two"), {bind("p", "s", 0), execute("p", 0)}, set("one"), {bind("p2", "s", 0), execute("p2", 0), sync()}},
 		"of some rows":     {{parse("s", "select v from t union all select v from t")}, set("two"), {bind("p", "s", 0), execute("p", 1)}, set("one"), {execute("p", 1), sync()}},
