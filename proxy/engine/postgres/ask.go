@@ -182,6 +182,9 @@ func (r *relay) forwarded(f *sql.Facts) {
 		switch n.Group {
 		case sql.GroupRead, sql.GroupWrite:
 			r.redefined = r.redefined || strings.HasPrefix(string(n.Kind), "Create")
+		case sql.GroupSession:
+			// A setting changes no definition; what the path does the catalog was told.
+			r.redefined = r.redefined || n.Kind != "Set" && n.Kind != "Reset" && n.Kind != "Select"
 		case sql.GroupTransaction:
 			// The end of a transaction, or a return to a savepoint, may undo definitions.
 		default:

@@ -70,7 +70,22 @@ func redefines(f *sql.Facts) bool {
 
 // leavesRows reports whether a statement is about settings and transactions alone.
 func leavesRows(f *sql.Facts) bool {
-	return f.Definitions == nil && !slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Group != sql.GroupSession && n.Group != sql.GroupTransaction })
+	return f.Definitions == nil && !slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return n.Kind != "Set" && n.Kind != "Reset" && n.Group != sql.GroupTransaction })
+}
+
+// pathSoFar is what the statements of a message so far mean for the session's path.
+type pathSoFar struct{ set, wrote bool }
+
+// refuses says why a statement cannot follow those before it; empty if it can.
+func (s *pathSoFar) refuses(f *sql.Facts, c *Catalog) (why string) {
+	switch {
+	case s.set && !leavesRows(f):
+		why = "it follows one that sets search_path"
+	case s.wrote && f.SetsPath && !c.OwnPath():
+		why = "it sets search_path behind one that writes"
+	}
+	s.set, s.wrote = s.set || f.SetsPath, s.wrote || Writes(f)
+	return why
 }
 
 // traceSeveral establishes the statements of a message of several and adds to f what became
@@ -78,9 +93,10 @@ func leavesRows(f *sql.Facts) bool {
 func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, f *sql.Facts, in Input) error {
 	t := &tracer{}
 	s := &several{}
-	redefined, path, wrote := false, false, false
+	redefined := false
+	var path pathSoFar
 	switch {
-	case !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) }):
+	case !f.SetsPath && !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) }):
 		return nil // the server may have them all at once
 	case in.Catalog == nil:
 		t.deny("what the statements mean cannot be established in this state of the session; end the transaction first")
@@ -108,14 +124,10 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 		case redefined && p.Facts.Definitions != nil:
 			t.deny(which + "it follows one that changes definitions; send it in a message of its own")
 		}
-		if path && !leavesRows(p.Facts) {
-			t.denyWith(which+"it follows one that sets search_path", "send it in a message of its own")
+		if why := path.refuses(p.Facts, in.Catalog); why != "" {
+			t.denyWith(which+why, "send it in a message of its own")
 		}
-		if wrote && p.Facts.SetsPath && !in.Catalog.OwnPath() {
-			t.denyWith(which+"it sets search_path behind one that writes", "send it in a message of its own")
-		}
-		wrote = wrote || Writes(p.Facts)
-		redefined, path = redefined || redefines(p.Facts), path || p.Facts.SetsPath
+		redefined = redefined || redefines(p.Facts)
 		t.sensitive = t.sensitive || p.Facts.Sensitive || p.Facts.SensitiveParameters
 		s.parts = append(s.parts, p)
 	}

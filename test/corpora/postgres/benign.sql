@@ -79,7 +79,6 @@ SELECT n.nspname as "Schema", c.relname as "Name", CASE c.relkind WHEN 'r' THEN 
 SELECT c.relname, NULL::pg_catalog.text FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'S', 'v', 'm', 'f', 'p') AND (c.relname) LIKE 'cus%' AND pg_catalog.pg_table_is_visible(c.oid) LIMIT 1000
 select t.oid, t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.typname = 'citext'
 SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
-SELECT pg_catalog.set_config('search_path', '', false)
 select id from customers where email = 'ada@example.com' -- denied: predicate on a masked column
 select lower(email) from customers -- denied: expression
 select email, count(*) from customers group by email -- denied: grouping by a masked column
@@ -255,3 +254,4 @@ copy (select c.id, c.ssn, o.total from customers c join orders o on o.customer_i
 update logins set name = 'Ada L.' where id = 1
 select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables
 update parted set id = 2 where id = 1
+SELECT pg_catalog.set_config('search_path', '', false)

@@ -95,7 +95,7 @@ func TestG3PathAtStart(t *testing.T) {
 	for _, how := range []string{"&search_path=two,pg_catalog", "&search_path=PG_TEMP"} {
 		conn, err := pgconn.Connect(t.Context(), g.uri(c, "postgres", how))
 		if err == nil {
-			conn.Close(t.Context())
+			_ = conn.Close(t.Context())
 			t.Errorf("%s is admitted", how)
 		}
 	}

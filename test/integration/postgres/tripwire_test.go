@@ -35,7 +35,7 @@ var redefined = map[string]struct{ setup, text, before, change, after string }{
 	"a view beneath": {"create view w as select id, open as c from person; create view v as select id, c from w", "select c from v", "DataRow(fine)",
 		"create or replace view w as select id, ssn as c from person", "6789"},
 	"a child":  {"create table hidden (id int, open text, ssn text); insert into hidden values (2, '123-45-6789', '')", "select upper(open) from person", "DataRow(FINE)", "alter table hidden inherit person", "CDA-"},
-	"a shadow": {"create schema early; set search_path = early, public", "select upper(open) from person", "DataRow(FINE)", "create table early.person as select id, ssn as open, open as ssn from public.person; alter table early.person rename to hidden; alter table early.hidden rename to person", "DataRow("},
+	"a shadow": {"create schema early; set search_path = early, public", "select upper(open) from person", "DataRow(FINE)", "create table early.person as select id, ssn as open, open as ssn from public.person; alter table early.person rename to hidden; alter table early.hidden rename to person", "CDA-2004"},
 	"columns":  {"", "select open from person", "DataRow(fine)", "begin; alter table person rename open to x; alter table person rename ssn to open; alter table person rename x to ssn; commit", "6789"},
 	"a write":  {"", "update person set open = open returning open", "DataRow(fine)", "begin; alter table person rename open to x; alter table person rename ssn to open; alter table person rename x to ssn; commit", "CDA-"},
 }
