@@ -88,6 +88,11 @@ func (s *pathSoFar) refuses(f *sql.Facts, c *Catalog) (why string) {
 	return why
 }
 
+// atOnce reports whether the server may have all statements of a message at once.
+func atOnce(tree *pgquery.ParseResult, f *sql.Facts) bool {
+	return !f.SetsPath && !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) })
+}
+
 // traceSeveral establishes the statements of a message of several and adds to f what became
 // known of their names.
 func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, f *sql.Facts, in Input) error {
@@ -96,7 +101,7 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 	redefined := false
 	var path pathSoFar
 	switch {
-	case !f.SetsPath && !slices.ContainsFunc(tree.Stmts, func(r *pgquery.RawStmt) bool { return !standsAlone(unwrap(r.Stmt)) }):
+	case atOnce(tree, f):
 		return nil // the server may have them all at once
 	case in.Catalog == nil:
 		t.deny("what the statements mean cannot be established in this state of the session; end the transaction first")
