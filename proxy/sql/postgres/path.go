@@ -86,7 +86,8 @@ var lateQuery = func() string {
 		class("d.classid", "pg_policy") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_policy p WHERE ` + of("p.polrelid", "readen") + ` OR ` + of("p.polrelid", "written") + `))` +
 		` OR ` + class("d.classid", "pg_attrdef") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_attrdef p WHERE ` + of("p.adrelid", "written") + `))` +
 		` OR ` + class("d.classid", "pg_constraint") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_constraint p WHERE ` + of("p.conrelid", "written") +
-		` OR p.contypid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid))` +
+		` OR p.contypid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid AND EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE ` + of("a.attrelid", "written") +
+		` AND a.attnum OPERATOR(pg_catalog.>) '0'::pg_catalog.int2 AND a.atttypid OPERATOR(pg_catalog.>=) ` + firstUserOID + `::pg_catalog.oid)))` +
 		` OR ` + class("d.classid", "pg_class") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.indexrelid FROM pg_catalog.pg_index p WHERE ` + of("p.indrelid", "written") + `))))` +
 		` SELECT DISTINCT 'late', n.nspname::pg_catalog.text, p.proname::pg_catalog.text, ` + ownPathOf + `, p.oid::pg_catalog.text` +
 		` FROM late l JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) l.f JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace` +

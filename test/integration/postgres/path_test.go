@@ -21,6 +21,8 @@ const pathSchema = `create table public.t (id int primary key, v text); insert i
 	create trigger logs after update on two.t for each row execute function public.logs();
 	create function public.first() returns text language sql stable as 'select v from t where id = 1';
 	create function public.own() returns text language sql stable set search_path = public as 'select v from t where id = 1';
+	create function public.checks(text) returns boolean language plpgsql as 'begin insert into log values ($1); return true; end';
+	create domain public.checked as text check (public.checks(value)); create table one.d (id int, v public.checked);
 	create materialized view public.firsts as select id from t`
 
 func pathGate(t *testing.T) (*pgtest.Server, *gate, credential) {
@@ -54,6 +56,7 @@ func TestG3Path(t *testing.T) {
 			"several":         {{"set search_path = two", "SET"}, {read, two}, {"begin", "BEGIN"}, {"set local search_path = one", "SET"}, {read, one}, {"rollback", "ROLLBACK"}, {read, two}, {read, two}, {read, two}},
 			"a function":      {{"select first()", public}, {"set search_path = two, public", "SET"}, {"select first()", "CDA-2004"}, {"select own()", public}, {"reset search_path", "RESET"}, {"select first()", "CDA-2004"}},
 			"a trigger":       {{"set search_path = one, public", "SET"}, {"update two.t set id = 1 where id = 1", "CDA-2004"}, {"update one.t set id = 1 where id = 1", "UPDATE 1"}, {"select v from one.log", "SELECT 0"}},
+			"a domain":        {{"set search_path = one, public", "SET"}, {read, one}, {"insert into d values (1, 'x')", "CDA-2004"}, {"update one.t set id = 1", "UPDATE"}},
 			"maintenance":     {{"refresh materialized view firsts", "REFRESH"}, {"set search_path = two, public", "SET"}, {"refresh materialized view firsts", "CDA-2004"}, {"analyze one.t", "CDA-2004"}},
 			"a trigger at the end": {{"begin", "BEGIN"}, {"update two.t set id = 1 where id = 1", "UPDATE 1"}, {"set search_path = one, public", "CDA-2004"}, {"rollback", "ROLLBACK"}, {"set search_path = one", "SET"},
 				{"begin", "BEGIN"}, {"update one.t set id = 1", "UPDATE 1"}, {"set search_path = two", "SET"}, {"rollback", "ROLLBACK"}, {read, one}},
