@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 
@@ -58,13 +59,14 @@ func (t *tracer) newName(r *pgquery.RangeVar) bool {
 		return false
 	}
 	t.created = append(t.created, sql.Relation{Schema: r.Schemaname, Name: r.Relname, Write: true})
+	t.hides.note(r)
 	return true
 }
 
 // newType allows to define a type in a schema that is not the server's.
 func (t *tracer) newType(list []*pgquery.Node) {
-	if n := names(list); len(n) == 0 || len(n) > 2 || len(n) == 2 && !ownSchema(n[0]) {
-		t.deny("a type is defined in a schema of the server's, or in another database")
+	if n := names(list); len(n) == 0 || len(n) > 2 || len(n) == 2 && (!ownSchema(n[0]) || strings.HasPrefix(n[0], "pg_")) {
+		t.deny("a type is defined in a schema of the server's or the session's own, or in another database")
 	}
 }
 

@@ -78,12 +78,19 @@ var lateQuery = func() string {
 	}
 	kin := `SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) r.oid` +
 		` UNION ALL SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) r.oid`
-	return `WITH RECURSIVE readen(oid) AS (SELECT pg_catalog.unnest($1::pg_catalog.oid[]) UNION SELECT k.oid FROM readen r CROSS JOIN LATERAL (` + kin + `) k(oid)),` +
+	// A policy may read other relations, views among them.
+	behind := func(owner, catalog, of string) string {
+		return ` UNION ALL SELECT d.refobjid FROM pg_catalog.` + catalog + ` o JOIN pg_catalog.pg_depend d ON ` + class("d.classid", catalog) + ` AND d.objid OPERATOR(pg_catalog.=) o.oid AND ` +
+			class("d.refclassid", "pg_class") + ` WHERE o.` + owner + ` OPERATOR(pg_catalog.=) ` + of
+	}
+	return `WITH RECURSIVE readen(oid) AS (SELECT pg_catalog.unnest($1::pg_catalog.oid[]) UNION SELECT k.oid FROM readen r CROSS JOIN LATERAL (` + kin +
+		behind("polrelid", "pg_policy", "r.oid") + behind("ev_class", "pg_rewrite", "r.oid") + `) k(oid)),` +
 		` written(oid) AS (SELECT pg_catalog.unnest($2::pg_catalog.oid[]) UNION SELECT k.oid FROM written r CROSS JOIN LATERAL (` + kin +
 		` UNION ALL SELECT o.conrelid FROM (SELECT 1) z(z) JOIN ` + referencing("r.oid") + `) k(oid)),` +
 		` late(f) AS (SELECT t.tgfoid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND ` + of("t.tgrelid", "written") +
 		` UNION ALL SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE ` + class("d.refclassid", "pg_proc") + ` AND (` +
 		class("d.classid", "pg_policy") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_policy p WHERE ` + of("p.polrelid", "readen") + ` OR ` + of("p.polrelid", "written") + `))` +
+		` OR ` + class("d.classid", "pg_rewrite") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_rewrite p WHERE ` + of("p.ev_class", "readen") + `))` +
 		` OR ` + class("d.classid", "pg_attrdef") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_attrdef p WHERE ` + of("p.adrelid", "written") + `))` +
 		` OR ` + class("d.classid", "pg_constraint") + ` AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.oid FROM pg_catalog.pg_constraint p WHERE ` + of("p.conrelid", "written") +
 		` OR p.contypid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid AND EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE ` + of("a.attrelid", "written") +

@@ -46,6 +46,7 @@ type tracer struct {
 	// created are the relations that the command makes; taken reports whether a name for one is that
 	// of a relation with masked columns.
 	created []sql.Relation
+	hides   hides
 	// refreshed is the materialized view that the command fills.
 	refreshed *relation
 	taken     func(name string) bool
@@ -142,6 +143,9 @@ func (a *Analyzer) trace(ctx context.Context, tree *pgquery.ParseResult, f *sql.
 			t.makes(single(tree), in, d)
 			_, d.locks = single(tree).(*pgquery.LockStmt)
 			if err := t.settleLate(ctx, in.Catalog, f, d); err != nil {
+				return err
+			}
+			if err := t.settleHidden(ctx, in.Catalog, d); err != nil {
 				return err
 			}
 		}
