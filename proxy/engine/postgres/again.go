@@ -109,6 +109,7 @@ func (r *relay) bindAgain(ctx context.Context, name string, p *portal) (session.
 	}
 	r.queue.push(await{kind: awaitBind, portal: p, quiet: true})
 	r.mu.Unlock()
+	p.paths, p.tunings = r.paths, r.tunings
 	r.portals[name] = p
 	r.pipeline++
 	r.binds++

@@ -114,7 +114,7 @@ func (r *relay) mayOwnPath(k *known) error {
 	if !k.masked || !k.facts.SetsPath || r.catalog.OwnPath() || !r.wrote {
 		return nil
 	}
-	if r.executes == 0 && r.check(func() bool { return r.status == idle && !r.queue.pending() }) {
+	if r.outside() {
 		r.wrote = false
 		return nil
 	}

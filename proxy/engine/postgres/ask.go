@@ -163,6 +163,7 @@ func (r *relay) forwarded(f *sql.Facts) {
 		r.catalog.Settled(false)
 	}
 	r.wrote = r.wrote || pgsql.Writes(f)
+	r.noteTuned(f)
 	switch {
 	case f.SetsPath:
 		r.catalog.PathChanged()

@@ -16,24 +16,27 @@ import (
 
 var errCanceled = &failure{state: stateCanceled, message: "canceling statement due to user request"}
 
-// authorize decides on a command and holds it if a rule asks for that. meaning is what was
-// established of role and search_path; nil asks the target if a rule needs it. k is
+// authorize decides on a command and holds it if a rule asks for that. of is what is
+// known of the state that it is meant by; the target is asked if a rule needs more. k is
 // renewed when a held command is released.
-func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, meaning map[string]string) (session.Permit, error) {
+func (r *relay) authorize(ctx context.Context, cmd *policy.Command, k *known, of asOf) (session.Permit, error) {
 	cmd.InTransaction = r.inTransaction()
 	cmd.Context = r.base
 	d := r.s.Decide(cmd)
 	if d.Action == policy.RequireApproval {
-		if meaning == nil {
+		if of.changed {
+			return session.Permit{}, r.refused(cmd.Text, k, changedSettings())
+		}
+		if of.meaning == nil {
 			var err error
-			if meaning, err = r.ask(ctx); err != nil {
+			if of.meaning, err = r.ask(ctx); err != nil {
 				return session.Permit{}, r.refused(cmd.Text, k, err)
 			}
 			if cmd.EstimatedRows == nil && len(cmd.Parameters) == 0 {
 				cmd.EstimatedRows = r.estimate(ctx, cmd.Text, k.facts, nil, nil)
 			}
 		}
-		cmd.Context = meaning
+		cmd.Context = of.meaning
 	}
 	h := &r.hold
 	h.decision, h.command, h.known = d.Decision, cmd, k

@@ -163,7 +163,7 @@ func (r *relay) sync(m []byte) error {
 // endPipeline counts anew for what follows a Sync.
 func (r *relay) endPipeline() {
 	r.pipeline, r.binds, r.executes = 0, 0, 0
-	r.epoch++
+	r.nextEpoch()
 }
 
 // takeLong drops a command that is too long, without ever holding it.
@@ -239,7 +239,7 @@ func (r *relay) refuse(err error, simple bool) error {
 		r.discarding = true
 		r.pipeline++
 	case open:
-		r.epoch++
+		r.nextEpoch()
 		r.queue.push(await{kind: awaitSync, epoch: r.epoch})
 		if err := r.toTarget.write([]byte{msgSync, 0, 0, 0, 4}); err != nil {
 			return err

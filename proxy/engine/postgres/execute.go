@@ -93,13 +93,9 @@ func (r *relay) renewPortal(ctx context.Context, p *portal) error {
 // authorizePortal decides on the execution of a portal.
 func (r *relay) authorizePortal(ctx context.Context, p *portal) (session.Permit, error) {
 	st := p.statement
-	var meaning map[string]string
-	if st.meaningEpoch == r.epoch {
-		meaning = st.meaning
-	}
 	r.command = policy.Command{Engine: Name, Text: st.text, Parameters: p.parameters, SQL: p.known.facts, EstimatedRows: p.estimated}
 	before := p.known.facts
-	permit, err := r.authorize(ctx, &r.command, p.known, meaning)
+	permit, err := r.authorize(ctx, &r.command, p.known, r.asOfPortal(p))
 	if err != nil {
 		return session.Permit{}, err
 	}

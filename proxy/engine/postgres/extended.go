@@ -41,7 +41,7 @@ func (r *relay) parse(ctx context.Context, m []byte) error {
 	if err != nil {
 		return r.refuse(r.refused(p.text, nil, err), false)
 	}
-	st := &statement{name: name, text: bytes.Clone(p.text), known: k, epoch: r.epoch}
+	st := &statement{name: name, text: bytes.Clone(p.text), known: k, epoch: r.epoch, tunings: r.tunings}
 	for i := 0; i < len(p.types); i += 4 {
 		st.types = append(st.types, binary.BigEndian.Uint32(p.types[i:]))
 	}
@@ -135,7 +135,7 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	if _, again := r.portals[name]; !again && len(r.portals) >= r.engine.c.Limits.Statements {
 		return r.refuse(&failure{state: stateLimit, message: string(policy.CodeLimit) + ": too many portals"}, false)
 	}
-	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch, paths: r.paths,
+	p := &portal{statement: st, parameters: b.parameters(r.types(st)), results: bytes.Clone(b.results), known: st.known, epoch: r.epoch, paths: r.paths, tunings: r.tunings,
 		bind: m, bindAt: r.in.reads, estimated: st.estimated}
 	st.estimated = nil // it is of these parameters
 	r.portals[name], r.bound = p, p
@@ -151,6 +151,9 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 // later analysis holds only for a later Parse, unless it was told the same.
 func (r *relay) renew(ctx context.Context, st *statement, b *bindMessage) error {
 	stale := st.known.stale(r.s.Admission())
+	if !stale && r.parsedForAnother(st, b) {
+		st.outdated = true
+	}
 	if !st.outdated && !stale && (st.meaning == nil || st.meaningEpoch == r.epoch) {
 		return nil
 	}
@@ -190,7 +193,7 @@ func (r *relay) reparse(st *statement) error {
 	r.queue.push(await{kind: awaitParse, quiet: true, statement: st})
 	st.outcome = unanswered
 	r.mu.Unlock()
-	st.epoch, st.outdated = r.epoch, false
+	st.epoch, st.tunings, st.meaning, st.outdated = r.epoch, r.tunings, nil, false
 	r.pipeline++
 	return r.toTarget.write(m)
 }

@@ -58,6 +58,8 @@ type relay struct {
 	asking         []byte       // the last flight of questions, to be used again
 	paths          uint64       // how often the session's path may have changed
 	wrote          bool         // since mayOwnPath found it in no transaction
+	tunings        uint64       // how often what texts mean may have changed
+	tuned          bool         // in the transaction that may be open
 	redefined      bool         // the session itself may have changed definitions
 	unrecorded     []*statement // parsed, in toTarget, and in no record yet
 	pipeline       int          // messages for the target since the last Sync
@@ -119,6 +121,7 @@ type statement struct {
 	columns    []column // guarded by relay.mu
 	parameters []uint32 // types as the target described them; guarded by relay.mu
 	epoch      uint64   // of its Parse
+	tunings    uint64   // relay.tunings then
 	outcome    outcome  // guarded by relay.mu
 	recorded   bool     // a command record holds its text
 	// outdated says that what the target made of the text may not be what is known of it: the
@@ -151,6 +154,7 @@ type portal struct {
 	verified   bool     // under known
 	epoch      uint64
 	paths      uint64  // relay.paths when it was bound
+	tunings    uint64  // the same
 	outcome    outcome // guarded by relay.mu
 	// bind is its Bind, which lies in the client's buffer until bindAt is not frames.reads, or
 	// is kept.

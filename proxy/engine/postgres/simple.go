@@ -43,7 +43,7 @@ func (r *relay) attempt(ctx context.Context, q *queryMessage, again bool) error 
 		return r.refuse(r.refused(q.text, nil, err), true)
 	}
 	r.command = policy.Command{Engine: Name, Text: q.text, SQL: k.facts}
-	permit, err := r.authorize(ctx, &r.command, k, nil)
+	permit, err := r.authorize(ctx, &r.command, k, asOf{})
 	if err != nil {
 		return r.refuse(err, true)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/test/pgtest"
 )
@@ -84,5 +86,61 @@ func TestG5ApprovedAsItWasMeant(t *testing.T) {
 	}
 	if got := ask(text); !strings.Contains(got, "Complete(DELETE 1)") {
 		t.Error(got)
+	}
+}
+
+// TestG5ApprovedInAPipeline has what was approved parsed or bound by another path or other
+// settings than those by which it was approved, and set back before it is executed.
+func TestG5ApprovedInAPipeline(t *testing.T) {
+	server := pgtest.Start(t)
+	set := func(what string) []pgproto3.FrontendMessage {
+		return []pgproto3.FrontendMessage{parse("", what), bind("", "", 0), execute("", 0)}
+	}
+	const byName, byDay = "delete from visits", "delete from public.visits where day < '02/01/2024'"
+	for name, test := range map[string]struct {
+		text, want string
+		flights    [][]pgproto3.FrontendMessage
+	}{
+		"as approved":                {byName, "DELETE 1", [][]pgproto3.FrontendMessage{{parse("s", byName), bind("", "s", 0), execute("", 0), sync()}}},
+		"set before the Bind":        {byName, "CDA-3001", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("", "s", 0), execute("", 0), sync()}}},
+		"set before the Execute":     {byName, "CDA-2005", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("p", "s", 0)}, set("set search_path = public"), {execute("p", 0), sync()}}},
+		"set back":                   {byName, "DELETE 1", [][]pgproto3.FrontendMessage{set("set search_path = two"), {parse("s", byName)}, set("reset search_path"), {bind("", "s", 0), execute("", 0), sync()}}},
+		"set back in another flight": {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{set("set datestyle = 'ISO, DMY'"), {parse("s", byDay), sync()}, set("set datestyle = 'ISO, MDY'"), {sync(), bind("", "s", 0), execute("", 0), sync()}}},
+		"undone by a failure":        {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{set("set datestyle = 'ISO, DMY'"), {parse("s", byDay), parse("", "no statement"), sync(), bind("", "s", 0), execute("", 0), sync()}}},
+		"undone by its end":          {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{set("set local datestyle = 'ISO, DMY'"), {parse("s", byDay), sync(), bind("", "s", 0), execute("", 0), sync()}}},
+		"undone by a rollback":       {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{{query("begin"), query("set datestyle = 'ISO, DMY'"), parse("s", byDay), sync(), query("rollback"), bind("", "s", 0), execute("", 0), sync()}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Exec(t, "postgres", `drop schema if exists two cascade; drop table if exists visits; create schema two;
+				create table visits (day date); insert into visits values ('2024-01-15'); create table two.visits (day date); insert into two.visits values ('2024-01-15')`)
+			g := start(t, server, rule("deletes", v1alpha1.ActionRequireApproval, v1alpha1.PendingReject, v1alpha1.SQLMatch{Statements: []v1alpha1.SQLStatement{"Delete"}}))
+			fe := frontend(t, g, g.grant("agent", v1alpha1.AccessFull), "postgres")
+			fe.send(parse("", test.text), bind("", "", 0), execute("", 0), sync())
+			if got := fe.untilReady(); !strings.Contains(got, "CDA-3001") {
+				t.Fatal(got)
+			}
+			g.requests.Decide(g.requests.All()[0].Name, "dora", []string{"dba"}, v1alpha1.DecisionApproved, time.Now())
+			ready := 0
+			for _, f := range test.flights {
+				fe.send(f...)
+				for _, m := range f {
+					switch m.(type) {
+					case *pgproto3.Sync, *pgproto3.Query:
+						ready++
+					}
+				}
+			}
+			answers := make([]string, ready)
+			for i := range answers {
+				answers[i] = fe.untilReady()
+			}
+			got := strings.Join(answers, "\n")
+			if !strings.Contains(got, test.want) {
+				t.Errorf("want %s, got %s", test.want, got)
+			}
+			if n := server.Query(t, "postgres", "select count(*) from two.visits")[0][0]; n != "1" {
+				t.Errorf("the row of another table is deleted: %s", got)
+			}
+		})
 	}
 }
