@@ -37,7 +37,14 @@ func (s *scan) script(text string, depth int) {
 			first.unknown("shells differ in what it means")
 		}
 	}
-	s.commands, s.why = first.commands, first.why
+	s.commands, s.why, s.stateful = first.commands, first.why, s.stateful || first.stateful
+}
+
+// Incomplete reports whether a text is the beginning of a command that goes on in the next
+// line.
+func Incomplete(text string) bool {
+	_, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(text+"\n"), "") // which a here-document needs
+	return err != nil && syntax.IsIncomplete(err)
 }
 
 // parse scans a text, and the texts within it, in one variant.
@@ -210,7 +217,7 @@ func (s *scan) declared(words []Word, files []File) {
 func (s *scan) files(redirects []*syntax.Redirect, depth int) []File {
 	var files []File
 	for _, r := range redirects {
-		if r.N != nil && strings.HasPrefix(r.N.Value, "{") {
+		if r.N != nil && len(r.N.Value) > 1 { // a variable, or a descriptor that POSIX does not have
 			s.unknown("shells differ in what its redirection means")
 		}
 		switch r.Op {
@@ -222,7 +229,7 @@ func (s *scan) files(redirects []*syntax.Redirect, depth int) []File {
 			files = append(files, File{Path: w, Write: r.Op != syntax.RdrIn})
 		case syntax.DplIn, syntax.DplOut:
 			w := s.word(r.Word, depth)
-			if !w.Literal || w.Text != "-" && strings.Trim(w.Text, "0123456789") != "" {
+			if !w.Literal || len(w.Text) != 1 || strings.Trim(w.Text, "-0123456789") != "" {
 				s.unknown("shells differ in what its redirection means")
 			}
 		case syntax.Hdoc, syntax.DashHdoc:
@@ -282,6 +289,7 @@ func (s *scan) assignment(a *syntax.Assign, depth int) {
 
 // assigns notes that a variable is set.
 func (s *scan) assigns(name string) {
+	s.stateful = true
 	if !harmless(name) {
 		s.unknown("it sets the variable " + name + ", which may change what a program does")
 	}

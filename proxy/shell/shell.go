@@ -29,6 +29,9 @@ type Facts struct {
 	// these start themselves. Unknown says why not; Commands are then those that were found.
 	Known   bool
 	Unknown string
+	// Stateful says that the command may change the shell that reads it: its folder, variables,
+	// options, or its end.
+	Stateful bool
 	// Commands are in the order in which the text names them, what starts another one before
 	// it. Builtins of the shell are commands too.
 	Commands []Command
@@ -103,6 +106,7 @@ type scan struct {
 	login    bool
 	variant  syntax.LangVariant // in which texts are parsed now; 0 where nothing is
 	commands []Command
+	stateful bool
 	why      string
 }
 
@@ -114,7 +118,7 @@ func (s *scan) unknown(why string) {
 }
 
 func (s *scan) facts() *Facts {
-	return &Facts{Known: s.why == "", Unknown: s.why, Commands: s.commands}
+	return &Facts{Known: s.why == "", Unknown: s.why, Stateful: s.stateful || s.why != "", Commands: s.commands}
 }
 
 func (s *scan) add(c Command) {
@@ -123,4 +127,8 @@ func (s *scan) add(c Command) {
 		return
 	}
 	s.commands = append(s.commands, c)
+	s.stateful = s.stateful || stateful[c.Words[0].Text]
 }
+
+// stateful are builtins that change the shell.
+var stateful = set("cd export readonly set umask ulimit read exit return trap wait shift exec eval command . source")

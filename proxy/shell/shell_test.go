@@ -112,7 +112,7 @@ func TestLineIsUnknown(t *testing.T) {
 		"find . -exec sh -c 'rm {}' \\;", "find . -exec rm {}", "xargs sh -c", "xargs env", "xargs sudo", "xargs nice", "sudo -i", "sudo su", "sudo", "su - root", "chroot /x",
 		"ls <(rm x)", "[[ -f x ]]", "(( x = 1 ))", "echo $((x))", "echo $((a[$(id)]))", "ls |& rm", "ls &> x", "ls >& x", "cat <<< x", "echo ${x/y/z}", "echo ${!x}", "echo ${x[0]}",
 		"echo $'a\\'b'", "echo $\"x\"", "select x in a; do rm x; done", "for ((;;)); do ls; done", "coproc ls", "x+=1", "a[0]=1", "a=(1 2)", "case x in a) ls;& b) rm x;; esac",
-		"ls # \\\nrm -rf x", "exec {fd}> x", "set -k; ls PATH=/tmp", "set -o posix", "declare x=1", "local x=1", "typeset x", "let x=1", "enable -n test", "hash -p /tmp/x ls", "printf -v PATH x", "test -v 'a[$(id)]'",
+		"ls # \\\nrm -rf x", "exec {fd}> x", "echo x >&10", "echo x 10>y", "set -k; ls PATH=/tmp", "set -o posix", "declare x=1", "local x=1", "typeset x", "let x=1", "enable -n test", "hash -p /tmp/x ls", "printf -v PATH x", "test -v 'a[$(id)]'",
 		"unset 'a[$(id)]'", "mapfile -C rm -c 1", "shopt -s expand_aliases", "ls 'x", "ls )", "if", "ls;;", "ls\x00x", "ls\rx", "ls \xff", "ls\u00a0x", "nice -z ls", "timeout --x 5 ls", "script x", "doas",
 		"sudo $x ls", "nice $x", "env $x", "sh $x", "trap $x EXIT", "jobs -x rm x",
 		strings.Repeat("(", 40) + "ls" + strings.Repeat(")", 40), strings.Repeat("ls;", 300), strings.Repeat("x", 70<<10), strings.Repeat("sh -c '", 30) + strings.Repeat("'", 30),
