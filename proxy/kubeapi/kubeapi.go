@@ -34,6 +34,21 @@ type Facts struct {
 
 	// Sensitive says that the body or the answer may hold values of Secrets.
 	Sensitive bool
+
+	// Stream is what a request that leads into a container asks for; nil for any other.
+	Stream *Stream
+}
+
+// Stream is what exec and attach ask for.
+type Stream struct {
+	// Container is empty for the pod's default one.
+	Container string
+	// Command is the argv of exec; attach has none.
+	Command []string
+
+	Stdin, Stdout, Stderr bool
+	// TTY says that there is a terminal, whose output is stdout alone.
+	TTY bool
 }
 
 // IsResource reports whether the request is about a resource.

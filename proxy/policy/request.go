@@ -155,6 +155,12 @@ func (s *requestRules) beyondStreams(f *kubeapi.Facts) string {
 		if s.spec.Exec != v1alpha1.ExecCommands && s.spec.Exec != v1alpha1.ExecRaw {
 			return "exec"
 		}
+		if f.Stream == nil {
+			return "exec that is not understood"
+		}
+		if f.Stream.TTY && s.spec.Exec != v1alpha1.ExecRaw {
+			return "exec with a terminal"
+		}
 	case "attach":
 		if s.spec.Exec != v1alpha1.ExecRaw {
 			return "attach"

@@ -141,8 +141,11 @@ type Response struct {
 // Input is a part of the data that a client sends to a command, as in COPY FROM STDIN. Data
 // are kept up to the bounds that hold for responses, and counted beyond.
 type Input struct {
-	ID   uint64 `json:"id"`
-	Data []byte `json:"data,omitempty"`
+	ID uint64 `json:"id"`
+	// Stream is stdin or resize, for commands that have both; empty otherwise. The data of
+	// resize are objects of Width and Height, in JSON.
+	Stream string `json:"stream,omitempty"`
+	Data   []byte `json:"data,omitempty"`
 	// Final marks the last part. ByteCount counts all data; Truncated says that some were not
 	// kept.
 	Final     bool  `json:"final,omitempty"`

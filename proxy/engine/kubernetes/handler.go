@@ -48,9 +48,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	what := understand(r)
 	c := h.command(r, what, body)
 	verdict := h.session.Decide(c)
-	if isStream(what.facts) && verdict.Action != policy.Deny {
-		refuse(w, h.session.Refuse(c, &policy.Refusal{Code: policy.CodeNotPermitted, Message: "this gate carries no exec, attach or port-forward",
-			Hint: "ask an administrator"}))
+	if verdict.Action != policy.Deny && isStream(what.facts) {
+		if what.facts.Stream == nil {
+			refuse(w, h.session.Refuse(c, &policy.Refusal{Code: policy.CodeNotPermitted, Message: "this gate carries no port-forward", Hint: "ask an administrator"}))
+			return
+		}
+		h.serveStream(w, r, what, c, verdict)
 		return
 	}
 	held := ""
@@ -78,8 +81,13 @@ func causeOf(ctx context.Context, err error) error {
 
 // command describes a request to policy and recording.
 func (h *handler) command(r *http.Request, what *understood, body []byte) *policy.Command {
+	method := r.Method
+	if what.facts.Stream != nil {
+		// The same whatever the protocol: WebSocket begins with GET, SPDY with POST.
+		method = http.MethodPost
+	}
 	c := &policy.Command{
-		Engine: Name, Kubernetes: what.facts, Text: []byte(r.Method + " " + what.uri()),
+		Engine: Name, Kubernetes: what.facts, Text: []byte(method + " " + what.uri()),
 		Context: map[string]string{"user": h.up.user, "contentType": r.Header.Get("Content-Type")},
 	}
 	if len(body) > 0 {

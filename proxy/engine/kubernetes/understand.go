@@ -57,6 +57,15 @@ func understand(r *http.Request) *understood {
 		return u
 	}
 	u.facts = resourceFacts(info)
+	if u.facts.Known && isStream(u.facts) && u.facts.Subresource != "portforward" {
+		stream, why := streamOf(u.facts.Subresource, query)
+		if why != "" {
+			u.facts = &kubeapi.Facts{Unknown: why}
+			return u
+		}
+		u.facts.Stream = stream
+		u.query = streamQuery(stream).Encode()
+	}
 	return u
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"k8s.io/client-go/transport"
 
@@ -22,7 +23,8 @@ type upstream struct {
 	session   *session.Session
 	transport *http.Transport
 	base      *url.URL
-	user      string // whom the proxy impersonates
+	user      string        // whom the proxy impersonates
+	answer    time.Duration // how long an answer may take to begin
 }
 
 // newUpstream prepares requests for the session's Target. It connects to nothing.
@@ -58,7 +60,8 @@ func newUpstream(ctx context.Context, s *session.Session, l Limits) (*upstream, 
 	}
 	return &upstream{
 		session: s, base: &url.URL{Scheme: base.Scheme, Host: base.Host},
-		user: kubeapi.User(a.Grant.Namespace, a.Grant.Name, string(a.Grant.UID)),
+		user:   kubeapi.User(a.Grant.Namespace, a.Grant.Name, string(a.Grant.UID)),
+		answer: l.Answer,
 		transport: &http.Transport{
 			DialContext: s.Dial, TLSClientConfig: config, ForceAttemptHTTP2: true, DisableCompression: true,
 			ResponseHeaderTimeout: l.Answer, MaxResponseHeaderBytes: int64(l.Header), MaxIdleConnsPerHost: 4, IdleConnTimeout: l.Idle,

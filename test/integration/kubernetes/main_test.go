@@ -57,6 +57,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = cluster.Stop() }()
+	node = newKubelet()
+	defer node.Close()
 	if err := prepare(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -79,7 +81,7 @@ func prepare(ctx context.Context) error {
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "gate"},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "gate"},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "gate"}}}
-	resources := []string{"configmaps", "secrets", "pods", "pods/log", "pods/exec", "serviceaccounts", "serviceaccounts/token"}
+	resources := []string{"configmaps", "secrets", "pods", "pods/log", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts", "serviceaccounts/token"}
 	reader := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "reader"},
 		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: resources, Verbs: []string{"get", "list", "watch"}}}}
 	writer := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "writer"},
@@ -89,7 +91,7 @@ func prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return node.join(ctx)
 }
 
 // gate is a running proxy with one grant, whose role is bound in shop and in bank too.

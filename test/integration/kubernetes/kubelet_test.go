@@ -1,0 +1,150 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	utilexec "k8s.io/utils/exec"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// node is the kubelet of the test's cluster.
+var node *kubelet
+
+// kubelet serves exec and attach as kubelets and container runtimes do, with their own
+// library. Its containers are processes of this machine.
+type kubelet struct {
+	*httptest.Server
+	// reached counts what came through; running is how many commands run now.
+	reached, running atomic.Int64
+}
+
+func newKubelet() *kubelet {
+	k := &kubelet{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
+	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.attach)
+	k.Server = httptest.NewTLSServer(mux)
+	return k
+}
+
+// join makes the node and a pod on it.
+func (k *kubelet) join(ctx context.Context) error {
+	u, err := url.Parse(k.URL)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.ParseInt(u.Port(), 10, 32)
+	if err != nil {
+		return err
+	}
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node"}}
+	if err := admin.Create(ctx, n); err != nil {
+		return err
+	}
+	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: u.Hostname()}}
+	n.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(port)
+	if err := admin.Status().Update(ctx, n); err != nil {
+		return err
+	}
+	return admin.Create(ctx, pod("web", nil))
+}
+
+func pod(name string, change func(*corev1.PodSpec)) client.Object {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		Spec: corev1.PodSpec{NodeName: "node", Containers: []corev1.Container{{Name: "main", Image: "main", Stdin: true, TTY: true}}}}
+	if change != nil {
+		change(&p.Spec)
+	}
+	return p
+}
+
+const patient = time.Hour
+
+func (k *kubelet) exec(w http.ResponseWriter, r *http.Request) {
+	k.reached.Add(1)
+	o, err := remotecommand.NewOptions(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	remotecommand.ServeExec(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), r.URL.Query()["command"], o, patient, patient, []string{remotecommand.StreamProtocolV4Name})
+}
+
+func (k *kubelet) attach(w http.ResponseWriter, r *http.Request) {
+	k.reached.Add(1)
+	o, err := remotecommand.NewOptions(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	remotecommand.ServeAttach(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), o, patient, patient, []string{remotecommand.StreamProtocolV4Name})
+}
+
+// AttachContainer implements remotecommand.Attacher: what the container does is to echo.
+func (k *kubelet) AttachContainer(ctx context.Context, name, uid, container string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+	command := []string{"cat"}
+	if in == nil {
+		command = []string{"echo", "the container"}
+	}
+	return k.ExecInContainer(ctx, name, uid, container, command, in, out, errOut, tty, resize, 0)
+}
+
+// ExecInContainer implements remotecommand.Executor. A terminal's first size stands before
+// the output.
+func (k *kubelet) ExecInContainer(ctx context.Context, _, _, _ string, command []string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
+	k.running.Add(1)
+	defer k.running.Add(-1)
+	if tty {
+		size := <-resize
+		if _, err := fmt.Fprintf(out, "[%dx%d]", size.Width, size.Height); err != nil {
+			return err
+		}
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.WaitDelay = time.Second
+	cmd.Stdout, cmd.Stderr = out, errOut
+	if tty {
+		cmd.Stderr = out
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		defer func() { _ = stdin.Close() }()
+		if in != nil {
+			_, _ = io.Copy(stdin, in)
+		}
+	}()
+	err = cmd.Wait()
+	failed := new(exec.ExitError)
+	if errors.As(err, &failed) {
+		return utilexec.CodeExitError{Err: err, Code: failed.ExitCode()}
+	}
+	return err
+}
+
+func (k *kubelet) url(g *gate, subresource, query string) *url.URL {
+	u, err := url.Parse(strings.TrimSuffix(g.config.Host, "/") + "/api/v1/namespaces/shop/pods/web/" + subresource + "?" + query)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
