@@ -10,7 +10,7 @@ import (
 )
 
 func execOf(line string) kubeapi.Facts {
-	return kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "web", Shell: shell.Line(line, shell.POSIX)}
+	return kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "web", Stream: &kubeapi.Stream{Stdout: true}, Shell: shell.Line(line, shell.POSIX)}
 }
 
 func shellRule(name string, action v1alpha1.RuleAction, m v1alpha1.ShellMatch) *v1alpha1.CommandRule {

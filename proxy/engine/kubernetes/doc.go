@@ -1,5 +1,5 @@
-// Package kubernetes lets Kubernetes clients through to an API server: plain requests, watches
-// and logs. docs/kubernetes.md says what a grant and a Target are.
+// Package kubernetes lets Kubernetes clients through to an API server: plain requests, watches,
+// logs, exec and attach. docs/kubernetes.md says what a grant and a Target are.
 //
 //	client                      engine                         API server
 //	  │─TLS, client certificate──▶│ who, before any HTTP           │
@@ -13,6 +13,17 @@
 // the API server unless its name is in a list, so that there is no header to be stripped.
 //
 // It refuses what the API server might read differently (paths that are not clean, repeated
-// parameters, upgrades of what is no stream), what no rule can be asked about, and requests
-// that lead into containers, which it does not carry.
+// parameters, upgrades of what is no stream), what no rule can be asked about, and
+// port-forward, which it does not carry.
+//
+// exec and attach are terminated on both sides:
+//
+//	client                      engine                         API server
+//	  │─GET or POST, Upgrade─────▶│ understand, decide             │
+//	  │◀──────────────101─────────│                                │
+//	  │◀─stderr: held for …───────│ hold, record                   │
+//	  │                           │─POST, written anew, Upgrade───▶│
+//	  │═stdin, resize════════════▶│ record each part ═════════════▶│
+//	  │◀═════stdout, stderr═══════│◀═══════════════════════════════│
+//	  │◀─error: how it ended──────│ record                         │
 package kubernetes

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/shell"
 )
 
 // infos parses requests as the API server does.
@@ -64,6 +65,9 @@ func understand(r *http.Request) *understood {
 			return u
 		}
 		u.facts.Stream = stream
+		if u.facts.Subresource == "exec" {
+			u.facts.Shell = shell.Argv(stream.Command)
+		}
 		u.query = streamQuery(stream).Encode()
 	}
 	return u

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/shell"
 )
 
 func TestUnderstand(t *testing.T) {
@@ -18,8 +19,12 @@ func TestUnderstand(t *testing.T) {
 		"DELETE /apis/apps/v1/namespaces/shop/deployments/web": {
 			Known: true, Verb: "delete", Group: "apps", Version: "v1", Resource: "deployments", Namespace: "shop", Name: "web"},
 		// kubernetes #78741: exec by GET is exec.
-		"GET /api/v1/namespaces/shop/pods/x/exec?command=id": {
-			Known: true, Verb: "create", Version: "v1", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x"},
+		"GET /api/v1/namespaces/shop/pods/x/exec?command=id&stdout=1&stderr=true&tty=true": {
+			Known: true, Verb: "create", Version: "v1", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x",
+			Shell: shell.Argv([]string{"id"}), Stream: &kubeapi.Stream{Command: []string{"id"}, Stdout: true, TTY: true}},
+		"POST /api/v1/namespaces/shop/pods/x/attach?container=c&stdin=true": {
+			Known: true, Verb: "create", Version: "v1", Resource: "pods", Subresource: "attach", Namespace: "shop", Name: "x",
+			Stream: &kubeapi.Stream{Container: "c", Stdin: true}},
 		"GET /api/v1/namespaces/shop/secrets/s": {
 			Known: true, Verb: "get", Version: "v1", Resource: "secrets", Namespace: "shop", Name: "s", Sensitive: true},
 		"GET /version": {Known: true, Verb: "get", Path: "/version"},
@@ -45,6 +50,14 @@ func TestUnknownRequests(t *testing.T) {
 		"the old proxy":                 "GET /api/v1/proxy/namespaces/shop/pods/x",
 		"more after the subresource":    "GET /api/v1/namespaces/shop/pods/x/log/y",
 		"a method of its own":           "PURGE /api/v1/namespaces/shop/pods",
+		"exec of nothing":               "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true",
+		"exec of an empty name":         "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true&command=",
+		"exec of a zero byte":           "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true&command=a%00b",
+		"exec without streams":          "POST /api/v1/namespaces/shop/pods/x/exec?command=id",
+		"exec with more":                "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true&command=id&user=root",
+		"exec in a maybe terminal":      "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true&command=id&tty=yes",
+		"exec in another path":          "POST /api/v1/namespaces/shop/pods/x/exec?stdout=true&command=id&container=../c",
+		"attach with a command":         "POST /api/v1/namespaces/shop/pods/x/attach?stdout=true&command=id",
 		"a tunnel":                      "TRACE /api/v1/namespaces/shop/pods",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,6 +67,8 @@ func (t *transcript) entry(e recording.Entry) error {
 		t.response(e)
 	case e.Input != nil:
 		t.input(e)
+	case e.Output != nil:
+		t.output(e)
 	case e.Message != nil:
 		t.message(e)
 	case e.Disconnected != nil:
@@ -89,8 +91,23 @@ func (t *transcript) input(e recording.Entry) {
 	if i.Truncated {
 		what += ", of which some were not recorded"
 	}
-	t.event(e, fmt.Sprintf("#%d data", i.ID), what)
+	stream := "data"
+	if i.Stream != "" {
+		stream = Safe(i.Stream, false)
+	}
+	t.event(e, fmt.Sprintf("#%d %s", i.ID, stream), what)
 	t.block(strings.TrimSuffix(string(i.Data), "\n"))
+}
+
+// output prints bytes that came back to a command.
+func (t *transcript) output(e recording.Entry) {
+	o := e.Output
+	what := fmt.Sprintf("%d bytes", len(o.Data))
+	if o.Truncated {
+		what += ", of which some were not recorded"
+	}
+	t.event(e, fmt.Sprintf("#%d %s", o.ID, Safe(o.Stream, false)), what)
+	t.block(strings.TrimSuffix(string(o.Data), "\n"))
 }
 
 // message prints what the target said without being asked.
