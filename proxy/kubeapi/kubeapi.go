@@ -3,7 +3,11 @@
 // establishes it. It is pure, so that the operator can judge rules by it.
 package kubeapi
 
-import "github.com/cardea-dev/cardea/proxy/shell"
+import (
+	"slices"
+
+	"github.com/cardea-dev/cardea/proxy/shell"
+)
 
 // Facts are what is known of one request. The zero Facts are those of a request that is not
 // understood. They are never changed once they are made.
@@ -37,6 +41,38 @@ type Facts struct {
 
 	// Stream is what a request that leads into a container asks for; nil for any other.
 	Stream *Stream
+
+	// Pods is what is known of the pod that a request enters, or of the pods that will be made
+	// from it; nil for one that does neither, and where nothing is known.
+	Pods *Pods
+}
+
+// Pods is what is known of pods. The zero Pods are not known.
+type Pods struct {
+	// Known says that Escapes are all. Unknown says why not.
+	Known   bool
+	Unknown string
+	// Escapes are the fields by which they reach out of their containers.
+	Escapes []string
+	// UID is that of the pod that is entered.
+	UID string
+}
+
+// EntersPod reports whether a request leads into a pod that runs.
+func (f *Facts) EntersPod() bool {
+	return f.Is("", "pods", "exec") || f.Is("", "pods", "attach") || f.Is("", "pods", "portforward")
+}
+
+// makers are the resources from whose objects the cluster makes pods.
+var makers = map[string][]string{
+	"":      {"pods", "podtemplates", "replicationcontrollers"},
+	"apps":  {"daemonsets", "deployments", "replicasets", "statefulsets"},
+	"batch": {"cronjobs", "jobs"},
+}
+
+// MakesPods reports whether pods will be made from what a request writes.
+func (f *Facts) MakesPods() bool {
+	return f.Subresource == "" && slices.Contains([]string{"create", "update", "patch"}, f.Verb) && slices.Contains(makers[f.Group], f.Resource)
 }
 
 // Stream is what exec and attach ask for.

@@ -170,6 +170,11 @@ var baselineRules = []BaselineRule{
 		Attack: "Brings any image, and with it any rights, into a running pod, past what was reviewed when the pod was made.",
 	},
 	{
+		Name: "kubernetes-privileged-pods", request: escapes,
+		Denies: "exec, attach and port-forward into pods that are privileged, share a namespace of the node, mount its files or add dangerous capabilities; and writing such pods and what pods are made from.",
+		Attack: "Leaves the container for the node, and with it for every pod and Secret on it.",
+	},
+	{
 		Name: "kubernetes-credentials", request: mintsCredentials,
 		Denies: "TokenRequest, TokenReview and writing CertificateSigningRequests.",
 		Attack: "Mints a credential of the API server that outlives the grant and does not pass the gate.",

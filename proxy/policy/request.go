@@ -48,7 +48,11 @@ func (s *requestRules) Decide(c *Command) Decision {
 func (s *requestRules) decide(f *kubeapi.Facts) Decision {
 	for _, b := range s.rules.baseline {
 		if b.request != nil && b.request(f) {
-			return deniedByBaseline(b)
+			d := deniedByBaseline(b)
+			if why := shownPods(f.Pods); why != "" && (f.EntersPod() || f.MakesPods()) {
+				d.Refusal.Message += " Here: " + why
+			}
+			return d
 		}
 	}
 	for _, r := range s.rules.deny {
@@ -97,6 +101,17 @@ func (s *requestRules) start(f *kubeapi.Facts) (v1alpha1.RuleReference, *Refusal
 	return v1alpha1.RuleReference{}, &Refusal{Code: CodeUnknownCommand,
 		Message: "the command is denied because it is not understood: " + Printable(why, maxShownText),
 		Hint:    "name each program and its arguments literally, or ask for a rule that allows it (shell.unknown or shell.commands); docs/rules.md"}
+}
+
+// shownPods says why pods are refused.
+func shownPods(p *kubeapi.Pods) string {
+	switch {
+	case p == nil:
+		return ""
+	case !p.Known:
+		return Printable(p.Unknown, maxShownText)
+	}
+	return Printable(strings.Join(p.Escapes, ", "), maxShownText)
 }
 
 func refuseUnknownRequest(c *Command) *Refusal {

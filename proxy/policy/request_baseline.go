@@ -22,6 +22,15 @@ func isEphemeral(f *kubeapi.Facts) bool {
 	return f.Is("", "pods", "ephemeralcontainers") && writes(f)
 }
 
+// escapes matches what enters, or makes, pods that reach out of their containers. Pods of
+// which that is not known may.
+func escapes(f *kubeapi.Facts) bool {
+	if !f.EntersPod() && !f.MakesPods() {
+		return false
+	}
+	return f.Pods == nil || !f.Pods.Known || len(f.Pods.Escapes) > 0
+}
+
 // mintsCredentials matches what makes a lasting identity beside the gate.
 func mintsCredentials(f *kubeapi.Facts) bool {
 	switch {

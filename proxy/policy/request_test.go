@@ -35,6 +35,9 @@ func requestRulesOf(t *testing.T, change func(*v1alpha1.KubernetesPermissions), 
 
 func ask(f kubeapi.Facts) *Command {
 	f.Known, f.Version = true, "v1"
+	if f.Pods == nil {
+		f.Pods = &kubeapi.Pods{Known: true}
+	}
 	return &Command{Engine: engineKubernetes, Kubernetes: &f}
 }
 
@@ -128,5 +131,31 @@ func TestRoleThatATargetDoesNotList(t *testing.T) {
 	r.Engine, r.Database = engineKubernetes, ""
 	if _, err := Compile(in).Admit(r, noon.Add(time.Minute)); err == nil {
 		t.Error("the session is admitted")
+	}
+}
+
+// Pods that reach out of their containers are neither entered nor made, nor are those of which
+// that is not known.
+func TestPodsThatEscape(t *testing.T) {
+	rules := requestRulesOf(t, func(p *v1alpha1.KubernetesPermissions) { p.Exec, p.Ports = v1alpha1.ExecRaw, []int32{80} })
+	for _, f := range []kubeapi.Facts{
+		{Verb: "create", Resource: "pods", Subresource: "exec", Name: "x", Stream: &kubeapi.Stream{}}, {Verb: "create", Resource: "pods", Subresource: "attach", Name: "x", Stream: &kubeapi.Stream{}},
+		{Verb: "create", Resource: "pods", Subresource: "portforward", Name: "x"}, {Verb: "create", Resource: "pods"}, {Verb: "update", Group: "apps", Resource: "deployments", Name: "x"},
+		{Verb: "patch", Group: "batch", Resource: "cronjobs", Name: "x"}, {Verb: "create", Resource: "replicationcontrollers"},
+	} {
+		f.Namespace, f.Known, f.Version = "shop", true, "v1"
+		for name, tc := range map[string]struct {
+			pods *kubeapi.Pods
+			want Action
+		}{
+			"nothing is known": {nil, Deny}, "zero": {&kubeapi.Pods{}, Deny}, "unknown": {&kubeapi.Pods{Unknown: "x"}, Deny},
+			"escapes": {&kubeapi.Pods{Known: true, Escapes: []string{"hostPID"}}, Deny}, "harmless": {&kubeapi.Pods{Known: true}, Allow},
+		} {
+			f.Pods = tc.pods
+			d := rules.Decide(&Command{Engine: engineKubernetes, Kubernetes: &f})
+			if d.Action != tc.want || tc.want == Deny && d.Rule.Name != "kubernetes-privileged-pods" {
+				t.Errorf("%s %s, %s: %+v", f.Verb, f.Named(), name, d)
+			}
+		}
 	}
 }

@@ -39,7 +39,7 @@ const (
 func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn, err := u.open(ctx, what)
+	conn, err := u.open(ctx, t, what)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -63,7 +63,7 @@ func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 
 // open connects to the API server and asks it for a stream. Identity is set here, on a
 // request that holds nothing of the client's but what was understood.
-func (u *upstream) open(ctx context.Context, what *understood) (httpstream.Connection, error) {
+func (u *upstream) open(ctx context.Context, t *tape, what *understood) (httpstream.Connection, error) {
 	login, err := u.session.Login(ctx)
 	if err != nil {
 		return nil, err
@@ -90,6 +90,7 @@ func (u *upstream) open(ctx context.Context, what *understood) (httpstream.Conne
 		return nil, unreachable(errors.New("the connection failed"))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	t.asking.Store(true)
 	upgraded, err := u.upgrade(conn, r)
 	if !stop() && err == nil {
 		_ = upgraded.Close()

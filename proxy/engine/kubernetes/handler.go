@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -45,9 +46,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	what := understand(r)
+	what := understand(r, body)
 	c := h.command(r, what, body)
 	verdict := h.session.Decide(c)
+	if isStream(what.facts) && what.facts.Known {
+		// Whom a stream leads to is asked once nothing else refuses it.
+		what.facts = withPods(what.facts, &kubeapi.Pods{Known: true})
+		c = h.command(r, what, body)
+		if verdict = h.session.Decide(c); verdict.Action != policy.Deny {
+			what.facts = withPods(what.facts, h.up.pod(ctx, what.facts))
+			c = h.command(r, what, body)
+			verdict = h.session.Decide(c)
+		}
+	}
 	if verdict.Action != policy.Deny && isStream(what.facts) {
 		if what.facts.Stream == nil {
 			refuse(w, h.session.Refuse(c, &policy.Refusal{Code: policy.CodeNotPermitted, Message: "this gate carries no port-forward", Hint: "ask an administrator"}))
@@ -89,6 +100,19 @@ func (h *handler) command(r *http.Request, what *understood, body []byte) *polic
 	c := &policy.Command{
 		Engine: Name, Kubernetes: what.facts, Text: []byte(method + " " + what.uri()),
 		Context: map[string]string{"user": h.up.user, "contentType": r.Header.Get("Content-Type")},
+	}
+	if p := what.facts.Pods; p != nil && p.UID != "" {
+		c.Context["pod"] = p.UID
+	}
+	if s := what.facts.Stream; s != nil {
+		for _, word := range s.Command {
+			p := policy.Parameter{Text: word}
+			if !utf8.ValidString(word) {
+				p = policy.Parameter{Text: hex.EncodeToString([]byte(word)), Binary: true}
+			}
+			c.Parameters = append(c.Parameters, p)
+		}
+		return c
 	}
 	if len(body) > 0 {
 		p := policy.Parameter{Text: string(body)}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/remotecommand"
 
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -87,7 +89,9 @@ func (h *handler) serveStream(w http.ResponseWriter, r *http.Request, what *unde
 
 // authorizeAndCarry returns how the command ended. Whoever waits for an approval is told so.
 func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understood, c *policy.Command, verdict session.Verdict) error {
+	held := false
 	pending := func(request string, expires time.Time) error {
+		held = true
 		t.notice(fmt.Sprintf("held for approval until %s, ApprovalRequest %s", expires.UTC().Format(time.RFC3339), request))
 		return nil
 	}
@@ -96,11 +100,27 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 		return err
 	}
 	t.permit = permit
-	err = h.up.carry(ctx, t, what)
+	if held {
+		err = h.samePod(ctx, what.facts)
+	}
+	if err == nil {
+		err = h.up.carry(ctx, t, what)
+	}
 	if rerr := h.session.Respond(permit, t.final(ctx, err)); rerr != nil {
 		return rerr
 	}
 	return err
+}
+
+// samePod refuses what was approved for another pod than is there now.
+func (h *handler) samePod(ctx context.Context, f *kubeapi.Facts) error {
+	if f.Pods == nil || f.Pods.UID == "" {
+		return nil // no rule asked which pod it is
+	}
+	if now := h.up.pod(ctx, f); now.UID != f.Pods.UID || !slices.Equal(now.Escapes, f.Pods.Escapes) {
+		return &policy.Refusal{Code: policy.CodeApprovalFailed, Message: "the pod changed while the command was held", Hint: "send it again"}
+	}
+	return nil
 }
 
 // exit is how a command ended, as the API server says: a Status.
@@ -135,6 +155,8 @@ func (t *tape) final(ctx context.Context, err error) *recording.Response {
 		} else {
 			r.Error = "the API server refused or failed"
 		}
+	case !t.began():
+		r.Error = "not forwarded"
 	case ctx.Err() != nil:
 		r.Unknown, r.Error = true, "the stream was ended"
 	default:

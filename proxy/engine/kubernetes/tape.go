@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,6 +26,7 @@ type tape struct {
 	keep    int64
 	asked   *kubeapi.Stream
 	runs    sync.WaitGroup // what reads of the client; ends when the client is closed
+	asking  atomic.Bool    // the API server was asked, and may have begun
 
 	mu        sync.Mutex // orders what is recorded of output
 	left      int64
@@ -82,6 +84,9 @@ func (t *tape) record(stream string, p []byte) error {
 	t.truncated = t.truncated || cut
 	return t.session.Output(t.permit, &recording.Output{Stream: stream, Data: p[:keep], Truncated: cut})
 }
+
+// began reports whether the command may have begun.
+func (t *tape) began() bool { return t.asking.Load() }
 
 // seal lets nothing pass any more.
 func (t *tape) seal() {

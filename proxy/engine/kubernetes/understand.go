@@ -39,7 +39,7 @@ func (u *understood) uri() string {
 
 // understand establishes what is known of a request. What the API server could read in another
 // way is unknown.
-func understand(r *http.Request) *understood {
+func understand(r *http.Request, body []byte) *understood {
 	u := &understood{path: r.URL.Path}
 	query, why := plain(r)
 	if why != "" {
@@ -69,6 +69,9 @@ func understand(r *http.Request) *understood {
 			u.facts.Shell = shell.Argv(stream.Command)
 		}
 		u.query = streamQuery(stream).Encode()
+	}
+	if u.facts.MakesPods() {
+		u.facts.Pods = podsIn(u.facts, headersFor(r.Header).Get("Content-Type"), body)
 	}
 	return u
 }

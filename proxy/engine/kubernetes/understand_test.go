@@ -30,7 +30,7 @@ func TestUnderstand(t *testing.T) {
 		"GET /version": {Known: true, Verb: "get", Path: "/version"},
 	} {
 		method, target, _ := strings.Cut(request, " ")
-		if diff := cmp.Diff(&want, understand(httptest.NewRequest(method, target, nil)).facts); diff != "" {
+		if diff := cmp.Diff(&want, understand(httptest.NewRequest(method, target, nil), nil).facts); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", request, diff)
 		}
 	}
@@ -62,14 +62,14 @@ func TestUnknownRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			method, target, _ := strings.Cut(request, " ")
-			if f := understand(httptest.NewRequest(method, target, nil)).facts; f.Known || f.Unknown == "" {
+			if f := understand(httptest.NewRequest(method, target, nil), nil).facts; f.Known || f.Unknown == "" {
 				t.Errorf("%s is understood as %+v", request, f)
 			}
 		})
 	}
 	r := httptest.NewRequest(http.MethodGet, "/api/v1/namespaces/shop/pods", nil)
 	r.Header.Set("Upgrade", "websocket")
-	if f := understand(r).facts; f.Known {
+	if f := understand(r, nil).facts; f.Known {
 		t.Errorf("an upgrade of a list is understood as %+v", f)
 	}
 }

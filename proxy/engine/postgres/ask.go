@@ -3,10 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
-	"slices"
 	"strings"
 
-	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/sql"
 	pgsql "github.com/cardea-dev/cardea/proxy/sql/postgres"
 )
@@ -41,28 +39,7 @@ func (r *relay) owns(name []byte) bool {
 	return false
 }
 
-var (
-	errReserved = &failure{state: stateNoStatement, message: "the name belongs to the gate"}
-	errName     = &failure{state: stateName, message: string(policy.CodeLimit) + ": the name of a statement or portal is longer than 63 bytes, or not ASCII where the server's encoding is not UTF-8",
-		hint: "the server would cut or convert it, and it could become another's name"}
-)
-
-// admitName refuses a name of a statement or portal, of the client's, that the target would
-// not keep as it is: after NAMEDATALEN - 1 bytes it cuts them (src/backend/commands/prepare.c,
-// dynahash.c), so that two names are one to it and one statement stands in for another.
-func (r *relay) admitName(name []byte) error {
-	if len(name) == 0 {
-		return nil
-	}
-	if r.owns(name) {
-		return errReserved
-	}
-	foreign := func(c byte) bool { return c >= 0x80 }
-	if len(name) > maxName || slices.ContainsFunc(name, foreign) && r.up.report("server_encoding") != "UTF8" {
-		return errName
-	}
-	return nil
-}
+var errReserved = &failure{state: stateNoStatement, message: "the name belongs to the gate"}
 
 // Ask implements the analyser's Querier. All questions go in one flight, in the open
 // pipeline if there is one.

@@ -20,8 +20,8 @@ func (r *relay) parse(ctx context.Context, m []byte) error {
 	if err := p.decode(m[headSize:]); err != nil {
 		return err
 	}
-	if err := r.admitName(p.name); err != nil {
-		return r.refuse(err, false)
+	if r.owns(p.name) {
+		return r.refuse(errReserved, false)
 	}
 	name := string(p.name)
 	if _, again := r.statements[name]; !again && len(r.statements) >= r.engine.c.Limits.Statements {
@@ -119,9 +119,6 @@ func (r *relay) bind(ctx context.Context, m []byte) error {
 	var b bindMessage
 	if err := b.decode(m[headSize:]); err != nil {
 		return err
-	}
-	if err := r.admitName(b.portal); err != nil {
-		return r.refuse(err, false)
 	}
 	name := string(b.portal)
 	st, err := r.statement(ctx, string(b.statement))
@@ -306,8 +303,8 @@ func (r *relay) close(m []byte) error {
 	if err := c.decode(m[headSize:]); err != nil {
 		return err
 	}
-	if err := r.admitName(c.name); err != nil {
-		return r.refuse(err, false)
+	if r.owns(c.name) {
+		return r.refuse(errReserved, false)
 	}
 	if c.kind == 'S' {
 		delete(r.statements, string(c.name))

@@ -24,7 +24,6 @@ const (
 	stateShutdown       = "57P01"
 	stateIdle           = "57P05"
 	stateSyntax         = "42601"
-	stateName           = "42622"
 	stateNoColumn       = "42703"
 	stateNoRelation     = "42P01"
 	stateNoDatabase     = "3D000"

@@ -60,7 +60,10 @@ func (k *kubelet) join(ctx context.Context) error {
 	if err := admin.Status().Update(ctx, n); err != nil {
 		return err
 	}
-	return admin.Create(ctx, pod("web", nil))
+	if err := admin.Create(ctx, pod("web", nil)); err != nil {
+		return err
+	}
+	return admin.Create(ctx, pod("host", func(s *corev1.PodSpec) { s.HostPID = true }))
 }
 
 func pod(name string, change func(*corev1.PodSpec)) client.Object {

@@ -170,6 +170,20 @@ func (g *gate) kubectl(args ...string) (string, error) {
 	return string(out), err
 }
 
+// begin runs kubectl until it ends or the test does, and closes what it returns then.
+func (g *gate) begin(t *testing.T, out *output, args ...string) <-chan struct{} {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), append([]string{"--kubeconfig", g.kubeconfig()}, args...)...)
+	cmd.Env = append(os.Environ(), "HOME="+g.dir)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	return ended
+}
+
 func (g *gate) stop(t *testing.T) {
 	t.Helper()
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)

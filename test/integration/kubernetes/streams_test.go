@@ -323,3 +323,69 @@ func TestRevocationEndsExec(t *testing.T) {
 		})
 	}
 }
+
+// Pods that reach out of their containers are neither entered nor made.
+func TestPodsThatEscape(t *testing.T) {
+	g := start(t, "writer", "    exec: Raw\n")
+	before := node.reached.Load()
+	manifest := filepath.Join(g.dir, "pod.json")
+	write(t, manifest, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"new","namespace":"shop"},"spec":{"hostNetwork":true,"containers":[{"name":"c","image":"i"}]}}`)
+	for name, args := range map[string][]string{
+		"exec": {"exec", "host", "--", "id"}, "attach": {"attach", "host"}, "create": {"create", "-f", manifest, "--validate=false"},
+		"apply": {"apply", "--server-side", "-f", manifest, "--validate=false"}, "run": {"run", "new", "--image=i", `--overrides={"spec":{"hostIPC":true}}`},
+	} {
+		if out, err := g.kubectl(args...); err == nil || !strings.Contains(out, "kubernetes-privileged-pods") || !strings.Contains(out, "Here: host") {
+			t.Errorf("%s: %v, %s", name, err, out)
+		}
+	}
+	if n := node.reached.Load() - before; n != 0 {
+		t.Errorf("%d requests reached the kubelet", n)
+	}
+	if out, err := g.kubectl("run", "new", "--image=i", "--dry-run=server"); err != nil {
+		t.Errorf("a pod like others: %v, %s", err, out)
+	}
+}
+
+// G5: exec is held until somebody decides, the person at the client is told, and what was
+// denied does not run.
+func TestExecHeld(t *testing.T) {
+	rule := `apiVersion: access.cardea.dev/v1alpha1
+kind: CommandRule
+metadata: {name: ask, namespace: gate}
+spec:
+  targetSelector: {}
+  match: [{shell: {commands: ["echo **"]}}]
+  action: RequireApproval
+  approval: {required: 1, approvers: [{kind: Group, name: ops}], timeout: 10m, whilePending: Wait}`
+	for decision, want := range map[string]string{"Approved": "held no more\n", "Denied": "CDA-3002"} {
+		for _, overWebSocket := range []string{"true", "false"} {
+			t.Run(decision+", "+overWebSocket, func(t *testing.T) {
+				g := start(t, "writer", "    exec: Commands\n", rule)
+				t.Setenv("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", overWebSocket)
+				before := node.reached.Load()
+				var out output
+				ended := g.begin(t, &out, "exec", "web", "--", "sh", "-c", "echo held no more")
+				until(t, "the person is told", func() bool { return strings.Contains(out.String(), "cardea: held for approval until ") })
+				if n := node.reached.Load() - before; n != 0 {
+					t.Errorf("%d requests reached the kubelet", n)
+				}
+				requests, err := filepath.Glob(filepath.Join(g.dir, ".approvals", "*.yaml"))
+				if err != nil || len(requests) != 1 {
+					t.Fatalf("requests %v, %v", requests, err)
+				}
+				b, err := os.ReadFile(requests[0])
+				if err != nil || !strings.Contains(string(b), "echo held no more") {
+					t.Fatalf("%v, the request is\n%s", err, b)
+				}
+				write(t, requests[0], strings.Replace(string(b), "status:\n", "status:\n  decisions:\n  - {approver: olga, groups: [ops], decision: "+decision+"}\n", 1))
+				<-ended
+				if !strings.Contains(out.String(), want) || node.reached.Load()-before > 0 != (decision == "Approved") {
+					t.Errorf("kubectl said\n%s", out.String())
+				}
+				if again, err := filepath.Glob(filepath.Join(g.dir, ".approvals", "*.yaml")); err != nil || len(again) != 1 {
+					t.Errorf("requests %v, %v", again, err)
+				}
+			})
+		}
+	}
+}
