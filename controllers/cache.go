@@ -30,6 +30,8 @@ func CacheOptions() cache.Options {
 			&corev1.ServiceAccount{}:        managed,
 			&rbacv1.Role{}:                  managed,
 			&rbacv1.RoleBinding{}:           managed,
+			&rbacv1.ClusterRole{}:           managed,
+			&rbacv1.ClusterRoleBinding{}:    managed,
 			&networkingv1.NetworkPolicy{}:   managed,
 			&policyv1.PodDisruptionBudget{}: managed,
 		},

@@ -3,10 +3,10 @@ package v1alpha1
 // KubernetesTarget is a Kubernetes API server behind the gate.
 type KubernetesTarget struct {
 	// roles are what grants may name. Whoever writes the list must be allowed to bind each of
-	// them. 1 to 32.
+	// them. 1 to 16.
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=16
 	// +required
 	Roles []RoleReference `json:"roles"`
 

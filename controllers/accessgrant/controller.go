@@ -83,6 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		conditions.Step[*scope]{Name: "schedule", Run: r.schedule},
 		conditions.Step[*scope]{Name: "issue the credential", Run: r.issue},
 		conditions.Step[*scope]{Name: "wait for the proxy", Run: r.awaitProxy},
+		conditions.Step[*scope]{Name: "bind the role", Run: r.bind},
 		conditions.Step[*scope]{Name: "activate", Run: r.activate},
 	)
 }

@@ -37,6 +37,14 @@ func secretKey(g *v1alpha1.AccessGrant) types.NamespacedName {
 	return key
 }
 
+// secretType is the type of the Secret by which a grant is delivered.
+func secretType(g *v1alpha1.AccessGrant) corev1.SecretType {
+	if g.Spec.Kubernetes != nil {
+		return v1alpha1.SecretTypeKubernetes
+	}
+	return v1alpha1.SecretTypePostgres
+}
+
 func secretLabels(g *v1alpha1.AccessGrant) map[string]string {
 	return map[string]string{
 		desired.LabelPartOf: desired.PartOf, desired.LabelManagedBy: desired.ManagedBy,
@@ -119,7 +127,7 @@ func (r *Reconciler) read(ctx context.Context, s *scope) (*corev1.Secret, error)
 		}
 		return nil, fmt.Errorf("read Secret %s: %w", key, err)
 	}
-	if secret.Labels[v1alpha1.LabelGrantUID] == string(s.grant.UID) && secret.Type == v1alpha1.SecretTypePostgres {
+	if secret.Labels[v1alpha1.LabelGrantUID] == string(s.grant.UID) && secret.Type == secretType(s.grant) {
 		return secret, nil
 	}
 	if ours(secret, s.grant.Namespace, s.grant.Name) {
@@ -178,7 +186,7 @@ func (r *Reconciler) deliver(ctx context.Context, s *scope, m *credentials.Minte
 	key := secretKey(s.grant)
 	secret = &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Labels: secretLabels(s.grant)},
-		Type:       v1alpha1.SecretTypePostgres,
+		Type:       secretType(s.grant),
 		Data:       r.content(s, m, keys),
 	}
 	// Create, and never apply: whoever made a Secret of this name meanwhile keeps it.
@@ -208,8 +216,13 @@ func (r *Reconciler) remember(s *scope, secret *corev1.Secret, m *credentials.Mi
 }
 
 func (r *Reconciler) content(s *scope, m *credentials.Minted, keys *authority.Keys) map[string][]byte {
-	return credentials.PostgresSecret(m, credentials.Endpoint{
+	e := credentials.Endpoint{
 		Host: desired.Host(s.grant.Namespace), Port: desired.PostgresPort,
 		CAPEM: bytes.Clone(keys.Bundle()), MountPath: s.grant.Spec.Credentials.MountPath,
-	}, s.grant)
+	}
+	if s.grant.Spec.Kubernetes != nil {
+		e.Port = desired.KubernetesPort
+		return credentials.KubernetesSecret(m, e, s.grant)
+	}
+	return credentials.PostgresSecret(m, e, s.grant)
 }

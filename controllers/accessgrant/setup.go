@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,7 +48,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Watches(&v1alpha1.Target{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfTarget), builder.WithPredicates(targetChanged)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfGate), builder.WithPredicates(proxyChanged)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(grantOfSecret)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).
+		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfSubjects), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Complete(r)
 }
@@ -102,9 +104,9 @@ func (r *Reconciler) grants(ctx context.Context, opts ...client.ListOption) []re
 	return out
 }
 
-// grantOfSecret returns the grant that a delivered Secret says it is of. At start-up this
-// visits every such Secret, so that those whose grant is gone are swept.
-func grantOfSecret(_ context.Context, obj client.Object) []reconcile.Request {
+// grantOfChild returns the grant that a delivered Secret, or a RoleBinding, says it is of. At
+// start-up this visits every one, so that those whose grant is gone are swept.
+func grantOfChild(_ context.Context, obj client.Object) []reconcile.Request {
 	l := obj.GetLabels()
 	if l[desired.LabelManagedBy] != desired.ManagedBy || l[v1alpha1.LabelGate] == "" || l[v1alpha1.LabelGrant] == "" {
 		return nil
@@ -136,8 +138,19 @@ func (r *Reconciler) sweepOrphans(ctx context.Context) error {
 	if err := r.Client.List(ctx, list); err != nil {
 		return fmt.Errorf("list delivered Secrets: %w", err)
 	}
+	var bindings rbacv1.RoleBindingList
+	if err := r.Client.List(ctx, &bindings); err != nil {
+		return fmt.Errorf("list RoleBindings of grants: %w", err)
+	}
+	children := make([]client.Object, 0, len(list.Items)+len(bindings.Items))
 	for i := range list.Items {
-		for _, req := range grantOfSecret(ctx, &list.Items[i]) {
+		children = append(children, &list.Items[i])
+	}
+	for i := range bindings.Items {
+		children = append(children, &bindings.Items[i])
+	}
+	for _, child := range children {
+		for _, req := range grantOfChild(ctx, child) {
 			err := r.Client.Get(ctx, req.NamespacedName, &v1alpha1.AccessGrant{})
 			if err == nil {
 				continue

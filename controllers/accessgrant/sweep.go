@@ -15,11 +15,14 @@ import (
 )
 
 // withdraw takes the grant's credential away: the verifiers from the status, which the
-// caller writes, and every Secret that bears the grant's UID.
+// caller writes, every Secret that bears the grant's UID, and what its role was bound by.
 func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
 	s.grant.Status.Verifiers = nil
 	s.grant.Status.SecretRef = nil
 	r.verified.forget(s.grant.UID)
+	if err := r.unbindNow(ctx, s.grant); err != nil {
+		return err
+	}
 	// The Secret may be newer than the cache, so it is also asked for by its name.
 	if err := r.deleteSecret(ctx, secretKey(s.grant), s.grant.Namespace, s.grant.Name); err != nil {
 		return err
@@ -27,7 +30,7 @@ func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
 	return r.deleteSecrets(ctx, s.grant.Namespace, s.grant.Name)
 }
 
-// sweep deletes the Secrets of a grant that is gone.
+// sweep deletes the Secrets and bindings of a grant that is gone.
 func (r *Reconciler) sweep(ctx context.Context, grant types.NamespacedName) error {
 	// The cache of grants may be behind that of Secrets; only the API server knows.
 	err := r.Live.Get(ctx, grant, &v1alpha1.AccessGrant{})
@@ -36,6 +39,9 @@ func (r *Reconciler) sweep(ctx context.Context, grant types.NamespacedName) erro
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read AccessGrant: %w", err)
+	}
+	if err := r.unbind(ctx, grant.Namespace, grant.Name, ""); err != nil {
+		return err
 	}
 	return r.deleteSecrets(ctx, grant.Namespace, grant.Name)
 }
@@ -80,6 +86,6 @@ func (r *Reconciler) delete(ctx context.Context, secret *corev1.Secret) error {
 // ours reports whether the operator made a Secret, for a grant of this name.
 func ours(secret *corev1.Secret, namespace, name string) bool {
 	l := secret.Labels
-	return secret.Type == v1alpha1.SecretTypePostgres && l[desired.LabelManagedBy] == desired.ManagedBy &&
+	return (secret.Type == v1alpha1.SecretTypePostgres || secret.Type == v1alpha1.SecretTypeKubernetes) && l[desired.LabelManagedBy] == desired.ManagedBy &&
 		l[v1alpha1.LabelGate] == namespace && l[v1alpha1.LabelGrant] == name && l[v1alpha1.LabelGrantUID] != ""
 }

@@ -30,8 +30,9 @@ const (
 
 // Ports of the proxy.
 const (
-	PostgresPort = 5432
-	MetricsPort  = 8080
+	PostgresPort   = 5432
+	KubernetesPort = 6443
+	MetricsPort    = 8080
 )
 
 // Gate is what the objects of one gate namespace are made from.
@@ -49,6 +50,10 @@ type Gate struct {
 	// Secrets and ConfigMaps that the proxy may read, sorted.
 	Secrets    []string
 	ConfigMaps []string
+	// Kubernetes says that a Target is an API server; Users are those of the open grants on this
+	// cluster's, sorted.
+	Kubernetes bool
+	Users      []string
 	// TargetPorts are the ports of the Targets, APIServerPorts those of the API server;
 	// sorted. The proxy may connect to nothing else.
 	TargetPorts    []int32

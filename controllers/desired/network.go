@@ -13,7 +13,7 @@ import (
 const dnsPort = 53
 
 // NetworkPolicy returns what may talk to the proxy and to what it may talk. Anybody may
-// reach the gate's port, since the gate is what admits or refuses; metrics are for
+// reach the gate's ports, since the gate is what admits or refuses; metrics are for
 // namespaces that carry the label metrics: enabled. Outwards there are DNS, the API server,
 // the ports of the Targets, and the other replicas, which requests to cancel are passed on
 // to.
@@ -28,13 +28,17 @@ func NetworkPolicy(g Gate) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	peers := networkingv1ac.NetworkPolicyEgressRule().
 		WithTo(networkingv1ac.NetworkPolicyPeer().WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector()))).
 		WithPorts(port(corev1.ProtocolTCP, PostgresPort))
+	gate := networkingv1ac.NetworkPolicyIngressRule().WithPorts(port(corev1.ProtocolTCP, PostgresPort))
+	if g.Kubernetes {
+		gate.WithPorts(port(corev1.ProtocolTCP, KubernetesPort))
+	}
 	return networkingv1ac.NetworkPolicy(v1alpha1.ProxyName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
 		WithSpec(networkingv1ac.NetworkPolicySpec().
 			WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector())).
 			WithPolicyTypes(networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress).
 			WithIngress(
-				networkingv1ac.NetworkPolicyIngressRule().WithPorts(port(corev1.ProtocolTCP, PostgresPort)),
+				gate,
 				networkingv1ac.NetworkPolicyIngressRule().
 					WithPorts(port(corev1.ProtocolTCP, MetricsPort)).
 					WithFrom(networkingv1ac.NetworkPolicyPeer().WithNamespaceSelector(

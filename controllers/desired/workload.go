@@ -88,7 +88,7 @@ func container(g Gate) *corev1ac.ContainerApplyConfiguration {
 		return corev1ac.Probe().WithPeriodSeconds(period).WithTimeoutSeconds(3).WithFailureThreshold(failures).
 			WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString("metrics")))
 	}
-	return corev1ac.Container().
+	c := corev1ac.Container().
 		WithName("proxy").
 		WithImage(g.Image).
 		WithImagePullPolicy(corev1.PullIfNotPresent).
@@ -110,6 +110,11 @@ func container(g Gate) *corev1ac.ContainerApplyConfiguration {
 		WithVolumeMounts(
 			corev1ac.VolumeMount().WithName("tls").WithMountPath(tlsPath).WithReadOnly(true),
 			corev1ac.VolumeMount().WithName("spool").WithMountPath(spoolPath))
+	if g.Kubernetes {
+		c.WithArgs("--kubernetes-port=6443").
+			WithPorts(corev1ac.ContainerPort().WithName("kubernetes").WithContainerPort(KubernetesPort).WithProtocol(corev1.ProtocolTCP))
+	}
+	return c
 }
 
 func fieldEnv(name, path string) *corev1ac.EnvVarApplyConfiguration {
@@ -127,6 +132,9 @@ func Service(g Gate) *corev1ac.ServiceApplyConfiguration {
 		WithType(corev1.ServiceTypeClusterIP).
 		WithSelector(Selector()).
 		WithPorts(port("postgres", PostgresPort))
+	if g.Kubernetes {
+		spec.WithPorts(port("kubernetes", KubernetesPort))
+	}
 	s := corev1ac.Service(v1alpha1.ProxyName, g.Namespace).WithLabels(Labels(g.Namespace)).WithSpec(spec)
 	e := g.Proxy.Exposure
 	if e == nil || e.Type == "" || e.Type == v1alpha1.ExposureClusterIP {

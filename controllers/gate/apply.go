@@ -51,6 +51,14 @@ func (r *Reconciler) applyCertificates(ctx context.Context, s *scope) (ctrl.Resu
 }
 
 func (r *Reconciler) applyRights(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if role := desired.ImpersonationRole(s.gate); role == nil {
+		// The role goes with its last user.
+		if err := r.removeAll(ctx, s.namespace, impersonation(s.namespace)); err != nil {
+			return ctrl.Result{}, err
+		}
+	} else if result, err := r.apply(ctx, s, role, desired.ImpersonationBinding(s.gate)); err != nil {
+		return result, err
+	}
 	return r.apply(ctx, s,
 		desired.ServiceAccount(s.gate),
 		desired.Role(s.gate), desired.RoleBinding(s.gate),

@@ -3,7 +3,9 @@ package gate
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/controllers/desired"
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 )
 
 var (
@@ -55,9 +58,14 @@ func (r *Reconciler) describe(ctx context.Context, s *scope) (ctrl.Result, error
 	d := assess(s.grants, s.sessions, now, r.Lead)
 	s.gate.Replicas, s.gate.IdleSince, next = scale(d, current, wanted, idleSince, now, r.IdleTimeout)
 
+	var turn time.Time
+	s.gate.Users, turn = users(s.grants, s.targets, now)
+
 	after := resync
-	if !next.IsZero() {
-		after = min(after, max(next.Sub(now), time.Second))
+	for _, at := range []time.Time{next, turn} {
+		if !at.IsZero() {
+			after = min(after, max(at.Sub(now), time.Second))
+		}
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
 }
@@ -65,19 +73,27 @@ func (r *Reconciler) describe(ctx context.Context, s *scope) (ctrl.Result, error
 // reference adds what the proxy needs to reach a Target. A Secret whose owner has not
 // consented to that very Target is left out: the proxy has no right to it.
 func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1.Target) error {
-	pg := t.Spec.Postgres
-	if pg == nil {
-		return nil
-	}
-	g.TargetPorts = append(g.TargetPorts, pg.Port)
 	var secrets []string
-	if name := pg.LoginSecret(); name != "" {
-		secrets = append(secrets, name)
+	var ca *v1alpha1.KeyReference
+	switch pg, k := t.Spec.Postgres, t.Spec.Kubernetes; {
+	case pg != nil:
+		g.TargetPorts = append(g.TargetPorts, pg.Port)
+		if name := pg.LoginSecret(); name != "" {
+			secrets = append(secrets, name)
+		}
+		if ref := pg.TLS.ClientCertRef; ref != nil {
+			secrets = append(secrets, ref.Name)
+		}
+		ca = pg.TLS.CARef
+	case k != nil:
+		g.Kubernetes = true
+		if k.Server == nil {
+			return nil // by the proxy's own account, at the API server's ports
+		}
+		g.TargetPorts = append(g.TargetPorts, portOf(k.Server.URL))
+		secrets, ca = append(secrets, k.Server.CredentialRef.Name), k.Server.CARef
 	}
-	if ref := pg.TLS.ClientCertRef; ref != nil {
-		secrets = append(secrets, ref.Name)
-	}
-	if ref := pg.TLS.CARef; ref != nil {
+	if ref := ca; ref != nil {
 		switch ref.Kind {
 		case "Secret":
 			secrets = append(secrets, ref.Name)
@@ -97,6 +113,45 @@ func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1
 		}
 	}
 	return nil
+}
+
+// portOf returns the port of an address that admission has checked.
+func portOf(address string) int32 {
+	u, err := url.Parse(address)
+	if err != nil {
+		return 443
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || port == 0 {
+		return 443
+	}
+	return int32(port) //nolint:gosec // 16 bits
+}
+
+// users returns the users that stand for the grants on this cluster's API server which are
+// open at a time, and when that changes next; zero for never.
+func users(grants []v1alpha1.AccessGrant, targets []v1alpha1.Target, now time.Time) (users []string, next time.Time) {
+	own := map[string]bool{}
+	for i := range targets {
+		own[targets[i].Name] = desired.OwnCluster(&targets[i])
+	}
+	for i := range grants {
+		g := &grants[i]
+		if !own[g.Spec.TargetRef.Name] || g.Spec.Kubernetes == nil || g.Spec.DesiredState == v1alpha1.GrantRevoked || !accepted(g) ||
+			g.Status.StartsAt == nil || g.Status.ExpiresAt == nil || !now.Before(g.Status.ExpiresAt.Time) {
+			continue
+		}
+		at := g.Status.ExpiresAt.Time
+		if start := g.Status.StartsAt.Time; now.Before(start) {
+			at = start
+		} else {
+			users = append(users, kubeapi.User(g.Namespace, g.Name, string(g.UID)))
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return sorted(users), next
 }
 
 func sorted[T int32 | string](in []T) []T {

@@ -48,7 +48,19 @@ func children(namespace, root string) []child {
 func (r *Reconciler) remove(ctx context.Context, namespace string) error {
 	r.Applier.Forget(namespace)
 	r.Authorities.Forget(desired.CAName(namespace))
-	for _, c := range children(namespace, r.RootNamespace) {
+	return r.removeAll(ctx, namespace, append(impersonation(namespace), children(namespace, r.RootNamespace)...))
+}
+
+// impersonation is what lets a gate's proxy impersonate the users of its grants.
+func impersonation(namespace string) []child {
+	return []child{
+		{rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"), "", desired.RootName(namespace)},
+		{rbacv1.SchemeGroupVersion.WithKind("ClusterRole"), "", desired.RootName(namespace)},
+	}
+}
+
+func (r *Reconciler) removeAll(ctx context.Context, namespace string, all []child) error {
+	for _, c := range all {
 		obj := &metav1.PartialObjectMetadata{}
 		obj.SetGroupVersionKind(c.gvk)
 		err := r.Live.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: c.name}, obj)

@@ -41,6 +41,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, consent cache.Cache) err
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.gateOf), changed).
 		Watches(&rbacv1.Role{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
+		Watches(&rbacv1.ClusterRole{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
+		Watches(&rbacv1.ClusterRoleBinding{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(r.gateOf), changed).
 		WatchesMetadata(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
 		WatchesMetadata(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(r.gateOf)).
@@ -56,7 +58,7 @@ func namespaceOf(_ context.Context, obj client.Object) []reconcile.Request {
 // gateOf returns the gate that a child belongs to, and forgets that it was applied.
 func (r *Reconciler) gateOf(_ context.Context, obj client.Object) []reconcile.Request {
 	gate := obj.GetLabels()[v1alpha1.LabelGate]
-	if gate == "" || !ours(obj, gate) {
+	if gate == "" || !ours(obj, gate) || obj.GetLabels()[v1alpha1.LabelGrant] != "" {
 		return nil
 	}
 	r.Applier.Forget(gate)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,10 +27,40 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope) (ctrl.Result, err
 		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, 0,
 			"the operator's own namespace is no gate: make the Target in a namespace of its own")
 	}
+	if k := s.target.Spec.Kubernetes; k != nil {
+		return ctrl.Result{}, r.checkCluster(ctx, s.target, k)
+	}
 	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.LoginSecret() == "" {
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, r.usable(ctx, s.target, s.target.Spec.Postgres.LoginSecret(), corev1.SecretTypeBasicAuth, "the keys username and password")
+}
+
+// checkCluster checks what a Target that is an API server names: in this cluster its
+// ClusterRoles, in another one the Secret that proves who the proxy is. A Role is looked for
+// where a grant names a namespace.
+func (r *Reconciler) checkCluster(ctx context.Context, t *v1alpha1.Target, k *v1alpha1.KubernetesTarget) error {
+	if k.Server != nil {
+		err := r.usable(ctx, t, k.Server.CredentialRef.Name, corev1.SecretTypeTLS, "the keys tls.crt and tls.key")
+		if blocked := new(conditions.Blocked); errors.As(err, &blocked) && blocked.Reason == v1alpha1.ReasonInvalid {
+			return r.usable(ctx, t, k.Server.CredentialRef.Name, corev1.SecretTypeOpaque, "the key token, or of type "+string(corev1.SecretTypeTLS))
+		}
+		return err
+	}
+	for _, role := range k.Roles {
+		if role.Kind != v1alpha1.RoleKindClusterRole {
+			continue
+		}
+		m := &metav1.PartialObjectMetadata{}
+		m.SetGroupVersionKind(rbacv1.SchemeGroupVersion.WithKind("ClusterRole"))
+		switch err := r.Live.Get(ctx, client.ObjectKey{Name: role.Name}, m); {
+		case apierrors.IsNotFound(err):
+			return conditions.Waiting(v1alpha1.ConditionAccepted, v1alpha1.ReasonReferenceMissing, again, "ClusterRole %s does not exist", role.Name)
+		case err != nil:
+			return fmt.Errorf("read ClusterRole %s: %w", role.Name, err)
+		}
+	}
+	return nil
 }
 
 // checkCertificate checks the Secret with the certificate that the proxy shows the server,
@@ -80,10 +112,16 @@ func (r *Reconciler) consented(ctx context.Context, t *v1alpha1.Target, name str
 
 // checkAuthorities checks that the bundle the Target names can be used.
 func (r *Reconciler) checkAuthorities(ctx context.Context, s *scope) (ctrl.Result, error) {
-	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.TLS.CARef == nil {
+	var ref *v1alpha1.KeyReference
+	switch pg, k := s.target.Spec.Postgres, s.target.Spec.Kubernetes; {
+	case pg != nil:
+		ref = pg.TLS.CARef
+	case k != nil && k.Server != nil:
+		ref = k.Server.CARef
+	}
+	if ref == nil {
 		return ctrl.Result{}, nil
 	}
-	ref := s.target.Spec.Postgres.TLS.CARef
 	bundle, err := r.bundle(ctx, s.target, ref)
 	if err != nil {
 		return ctrl.Result{}, err

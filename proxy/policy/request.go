@@ -16,7 +16,7 @@ const engineKubernetes = "kubernetes"
 
 // Bounds of Kubernetes Targets and grants, the same as in the API's schema.
 const (
-	maxRoles      = 32
+	maxRoles      = 16
 	maxNamespaces = 64
 	maxNamespace  = 63
 	maxPorts      = 64

@@ -8,7 +8,7 @@ package v1alpha1
 // KubernetesTarget is a Kubernetes API server behind the gate.
 type KubernetesTargetApplyConfiguration struct {
 	// roles are what grants may name. Whoever writes the list must be allowed to bind each of
-	// them. 1 to 32.
+	// them. 1 to 16.
 	Roles []RoleReferenceApplyConfiguration `json:"roles,omitempty"`
 	// server is the API server of another cluster; this cluster's without it. In another
 	// cluster the operator binds no roles: its administrator binds them to the user
