@@ -180,7 +180,7 @@ func TestCommandRule(t *testing.T) {
 		"no match":              {`{spec: {match: []}}`, "spec.match"},
 		"match not said":        {`{spec: {match: null}}`, "spec.match: Required value"},
 		"too many matches":      {`{spec: {match: ` + list(33, "{sql: {functions: [f%d]}}") + `}}`, "spec.match: Too many"},
-		"an empty match":        {`{spec: {match: [{}]}}`, "exactly one of sql and kubernetes must be set"},
+		"an empty match":        {`{spec: {match: [{}]}}`, "either sql, or kubernetes, shell or both must be set"},
 		"sql without condition": {sql(`{}`), "at least one of statements, groups, writes, relations, functions and expression must be set"},
 		"objects alone":         {sql(`{objects: [Database]}`), "at least one of statements, groups"},
 		"objects with writes":   {sql(`{objects: [Database], writes: Any}`), "objects only narrows statements or groups"},
