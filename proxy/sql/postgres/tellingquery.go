@@ -15,7 +15,7 @@ func tellingQuery(of string) string {
 		branch("unique", "k.root", indexColumns, `CASE WHEN `+computes+` THEN 'expression' WHEN i.indisexclusion THEN 'exclusion' ELSE '' END`, "NULL",
 			`kin k JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) k.oid AND (i.indisunique OR i.indisexclusion)`) +
 		// What the server computes from several columns when one of them is written.
-		branch("check", "k.root", attributesOf("o.conrelid", "o.conkey"), `CASE WHEN NOT o.convalidated AND o.contype OPERATOR(pg_catalog.=) 'c' THEN 'invalid' ELSE '' END`, "NULL",
+		branch("check", "k.root", attributesOf("o.conrelid", "o.conkey"), `CASE WHEN o.contype OPERATOR(pg_catalog.=) 'c' AND (NOT o.convalidated OR `+steered("o.conbin")+`) THEN 'invalid' ELSE '' END`, "NULL",
 			`kin k JOIN pg_catalog.pg_constraint o ON o.conrelid OPERATOR(pg_catalog.=) k.oid AND (o.contype OPERATOR(pg_catalog.=) 'c'`+
 				` OR o.contype OPERATOR(pg_catalog.=) 'f' AND pg_catalog.cardinality(o.conkey) OPERATOR(pg_catalog.>) 1)`) +
 		branch("check", "k.root", attributesOf("p.polrelid", policyColumns), "''", "NULL", `kin k JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) k.oid`) +
@@ -80,6 +80,16 @@ func dependencies(catalog, oid, relation string) string {
 	return `ARRAY(SELECT d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.` + catalog + `'::pg_catalog.regclass` +
 		` AND d.objid OPERATOR(pg_catalog.=) ` + oid + ` AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass` +
 		` AND d.refobjid OPERATOR(pg_catalog.=) ` + relation + ` AND d.refobjsubid OPERATOR(pg_catalog.>) 0)`
+}
+
+// steered is the condition that what an expression says of the same row may be another by the session's
+// settings: it calls more than immutable functions, or converts by those of types, of which some follow DateStyle
+// or TimeZone. What a session does not steer, such as now(), is no matter here.
+func steered(expression string) string {
+	return `(pg_catalog.concat(` + expression + `) OPERATOR(pg_catalog.~) '{COERCEVIAIO |{SQLVALUEFUNCTION :op (1|2|5|6|14) '` +
+		` OR EXISTS (SELECT 1 FROM pg_catalog.regexp_matches(pg_catalog.concat(` + expression + `), ':(op)?funcid ([0-9]+) ', 'g') m(f) JOIN pg_catalog.pg_proc p` +
+		` ON p.oid OPERATOR(pg_catalog.=) m.f[2]::pg_catalog.oid WHERE p.provolatile OPERATOR(pg_catalog.<>) 'i'` +
+		` AND p.oid OPERATOR(pg_catalog.<>) ALL ('{now,transaction_timestamp,statement_timestamp,clock_timestamp}'::pg_catalog.regproc[]::pg_catalog.oid[])))`
 }
 
 // wholeRow is how the server writes down the row as a whole in an expression: no dependency tells of it.
