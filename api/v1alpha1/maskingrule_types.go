@@ -24,7 +24,8 @@ type MaskingRuleSpec struct {
 	Columns []MaskedColumns `json:"columns,omitempty"`
 
 	// predicates says whether a masked column may stand in WHERE, JOIN and the like: Deny
-	// refuses every use but as a plain output column; Equality admits its comparison with
+	// refuses every use but as a plain output column, and for columns of text that show NULL the
+	// question whether they are NULL; Equality admits its comparison with
 	// constants and parameters by = and IN. Whoever may compare can find a value by trying.
 	// +kubebuilder:default=Deny
 	// +optional

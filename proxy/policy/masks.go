@@ -170,7 +170,9 @@ func (m *masks) Uses(ref sql.MaskRef) sql.Uses {
 	if ref == 0 || uint64(ref) > uint64(len(m.all)) {
 		return sql.Uses{}
 	}
-	return m.all[ref-1].rule.uses
+	u := m.all[ref-1].rule.uses
+	u.Nulls = fn.ShowsNull(m.all[ref-1].function)
+	return u
 }
 
 // Names returns the patterns by which columns are masked; they are not to be changed.

@@ -77,6 +77,9 @@ type Uses struct {
 	// MaskedExpressions admits total functions of text in the output, whose results are
 	// masked like the column.
 	MaskedExpressions bool
+	// Nulls says that what is shown of a column of text is NULL where the value is, and nowhere
+	// else: then whether it is one is no secret.
+	Nulls bool
 }
 
 // Relation is a table, view or other relation that a statement uses.

@@ -44,6 +44,15 @@ var Whole masking.Func = redact.Func{}
 // Hidden hides a value of any type, and that there is one.
 var Hidden masking.Func = null.Func{}
 
+// ShowsNull reports whether f makes NULL of no text, so that NULL, which stays, is seen.
+func ShowsNull(f masking.Func) bool {
+	switch f.(type) {
+	case redact.Func, partial.Func, email.Func, fixed.Func, hash.Func:
+		return true
+	}
+	return false
+}
+
 // New returns the function that f names, or an error that says which field is wrong.
 func New(f v1alpha1.MaskFunction, o Options) (masking.Func, error) {
 	var made []masking.Func

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/masking"
 )
 
 func functions() map[string]v1alpha1.MaskFunction {
@@ -161,4 +162,29 @@ func FuzzEmail(f *testing.F) {
 			t.Fatalf("Mask(%q) = %q", src, out)
 		}
 	})
+}
+
+// TestShowsNull holds the functions that are said to make NULL of no text to that.
+func TestShowsNull(t *testing.T) {
+	shown := 0
+	for name, f := range functions() {
+		made, err := New(f, Options{Secret: make([]byte, 32)})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !ShowsNull(made) {
+			continue
+		}
+		shown++
+		for _, length := range []int{0, 1, 5} {
+			for _, text := range []string{"", " ", "a", "@", "a@b.example", "infinity", "\xff\x00", strings.Repeat("x", 1000)} {
+				if _, null, err := masking.For(made, masking.Type{Kind: masking.Text, Length: length}).Mask(nil, []byte(text)); null || err != nil {
+					t.Errorf("%s makes NULL of %q: %v", name, text, err)
+				}
+			}
+		}
+	}
+	if shown != 5 {
+		t.Errorf("%d functions show NULL", shown)
+	}
 }

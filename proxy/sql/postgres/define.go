@@ -234,11 +234,7 @@ func (t *tracer) stored(n *pgquery.Node, s *scope, construct string) {
 
 // asks reports whether an expression holds a sub-select.
 func asks(m any, depth int) bool {
-	if _, found := m.(*pgquery.SubLink); found || depth > maxDepth {
-		return true
-	}
-	found := false
-	return !children(m, func(child any) { found = found || asks(child, depth+1) }) || found
+	return includes(m, func(part any) bool { _, found := part.(*pgquery.SubLink); return found }, depth)
 }
 
 // plainOptions allows the options of sequences that name nothing.
@@ -266,14 +262,14 @@ func (t *tracer) createTableAs(m *pgquery.CreateTableAsStmt, s *scope) {
 	if m.Into.AccessMethod != "" || m.Into.TableSpaceName != "" {
 		t.deny("a table is made with an access method or in a tablespace")
 	}
-	t.unmasked(t.statement(unwrap(m.Query), s), "CREATE TABLE AS")
+	t.unmaskedCopy(t.statement(unwrap(m.Query), s), "CREATE TABLE AS")
 }
 
 // temporaryName allows to make temporary relations alone of what a query yields: the engine
 // sees what other relations the server took a lock on for it.
 func (t *tracer) temporaryName(r *pgquery.RangeVar) bool {
 	if r == nil || r.Relpersistence != "t" || r.Schemaname != "" && r.Schemaname != "pg_temp" {
-		t.deny("a relation is made of a query; on a target with masks only temporary ones can be")
+		t.denyWith("a relation that stays is made of a query", "make it TEMPORARY; or CREATE TABLE with its columns, and INSERT … SELECT of columns that are not masked")
 		return false
 	}
 	return t.newName(r)
@@ -285,7 +281,18 @@ func (t *tracer) createView(m *pgquery.ViewStmt, s *scope) {
 	if !t.temporaryName(m.View) {
 		return
 	}
-	t.unmasked(t.statement(unwrap(m.Query), s), "CREATE VIEW")
+	t.unmaskedCopy(t.statement(unwrap(m.Query), s), "CREATE VIEW")
+}
+
+// unmaskedCopy denies what would be made of masked columns.
+func (t *tracer) unmaskedCopy(columns []column, construct string) {
+	if !t.violated() {
+		t.fault.Advice = "name the columns that are wanted and leave masked ones out: no mask follows them; or have the query itself where the relation would stand, in WITH or FROM"
+	}
+	t.unmasked(columns, construct)
+	if !t.violated() {
+		t.fault.Advice = ""
+	}
 }
 
 // plainOperatorClasses are the server's own and those of extensions that compute.

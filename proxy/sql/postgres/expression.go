@@ -26,6 +26,10 @@ func (t *tracer) use(n *pgquery.Node, s *scope, construct string) {
 	switch e := unwrap(n).(type) {
 	case *pgquery.ColumnRef:
 		t.unmasked([]column{t.reference(e, s)}, construct)
+	case *pgquery.NullTest:
+		if !t.asksNull(e.Arg, s, "IS NULL") {
+			each(e.Arg)
+		}
 	case *pgquery.TypeCast:
 		t.typeName(e.TypeName)
 		each(e.Arg)
@@ -148,8 +152,9 @@ func (t *tracer) call(f *pgquery.FuncCall, s *scope) {
 	}
 	fn := name[len(name)-1]
 	construct := "a call of " + quoteIdent(fn)
+	counts := fn == "count" && len(f.Args) == 1 && !f.AggDistinct && len(f.AggOrder) == 0 && !f.AggWithinGroup && !f.FuncVariadic
 	for _, a := range f.Args {
-		if !t.rowArgument(a, s) {
+		if !t.rowArgument(a, s) && !(counts && t.asksNull(a, s, "count()")) {
 			t.use(a, s, construct)
 		}
 	}

@@ -102,7 +102,7 @@ func (t *tracer) query(q *pgquery.SelectStmt, s *scope) []column {
 		return nil
 	}
 	if q.IntoClause != nil {
-		t.deny("SELECT INTO is used; on this target use CREATE TEMPORARY TABLE AS")
+		t.denyWith("SELECT INTO makes a table", "write CREATE TEMPORARY TABLE … AS SELECT …, of columns that are not masked")
 	}
 	s = t.with(q.WithClause, s)
 	var out []column
@@ -294,6 +294,7 @@ func (t *tracer) visible(columns []column) []column {
 		if c.secret {
 			t.denyColumn(c, "shows values that are not to be seen")
 		}
+		t.reads = t.reads || c.mask != 0
 	}
 	return slices.Clone(columns)
 }

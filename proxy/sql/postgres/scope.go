@@ -141,6 +141,7 @@ func (t *tracer) agree(found []column, name string) (column, bool) {
 	}
 	c := found[0]
 	c.name = name
+	t.reads = t.reads || c.mask != 0
 	return c, true
 }
 

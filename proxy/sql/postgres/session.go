@@ -6,30 +6,6 @@ import (
 	pgquery "github.com/pganalyze/pg_query_go/v6"
 )
 
-// explainOptions are the options of EXPLAIN that show nothing of rows.
-var explainOptions = words("verbose costs settings format summary generic_plan buffers analyze timing wal memory")
-
-func (t *tracer) explain(m *pgquery.ExplainStmt) {
-	analyze := false
-	for _, n := range m.Options {
-		d := n.GetDefElem()
-		if d == nil || !explainOptions[d.Defname] {
-			t.deny("an option of EXPLAIN is not known")
-			return
-		}
-		analyze = analyze || d.Defname == "analyze"
-	}
-	switch inner := unwrap(m.Query).(type) {
-	case *pgquery.ExecuteStmt:
-		t.execute(inner, &scope{})
-	default:
-		t.statement(inner, &scope{})
-	}
-	if analyze {
-		t.noMaskedRelation("EXPLAIN ANALYZE")
-	}
-}
-
 func (t *tracer) parameterTypes(list []*pgquery.Node) {
 	for _, n := range list {
 		t.typeName(n.GetTypeName())

@@ -121,13 +121,13 @@ func (a *Analyzer) traceSeveral(ctx context.Context, tree *pgquery.ParseResult, 
 		switch {
 		case !p.Facts.Known || p.Facts.Statements != 1:
 			t.deny(which + "it is not known")
+		case redefined && p.Facts.Definitions != nil:
+			t.denyWith(which+"it follows one that changes definitions", "send it in a message of its own")
 		case p.Facts.MaskViolation != "":
 			t.deny(which + p.Facts.MaskViolation)
 			t.masked, t.fault = p.Facts.MaskedColumn, within(p.Facts.Fault, r, in.Text)
 		case !may:
 			t.deny(which + kind + " is sent together with others; send it in a message of its own")
-		case redefined && p.Facts.Definitions != nil:
-			t.deny(which + "it follows one that changes definitions; send it in a message of its own")
 		}
 		if why := path.refuses(p.Facts, in.Catalog); why != "" {
 			t.denyWith(which+why, "send it in a message of its own")

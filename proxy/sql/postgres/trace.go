@@ -24,6 +24,8 @@ type tracer struct {
 	sensitive bool
 	// configured says that set_config is called.
 	configured bool
+	// reads says that a masked column is named, also by a star.
+	reads bool
 	// ownPath is as Catalog.OwnPath says.
 	ownPath bool
 	depth   int
@@ -387,10 +389,13 @@ func (t *tracer) statement(m any, s *scope) []column {
 }
 
 // noMaskedRelation denies a command that tells about the rows of its tables.
-func (t *tracer) noMaskedRelation(construct string) {
+func (t *tracer) noMaskedRelation(construct, advice string) {
 	for r := range t.used {
 		for _, c := range r.columns {
 			if c.mask != 0 {
+				if !t.violated() {
+					t.fault.Advice = advice
+				}
 				t.denyColumn(c, "belongs to a table that is used by "+construct)
 				return
 			}

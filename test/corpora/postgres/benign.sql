@@ -254,4 +254,8 @@ copy (select c.id, c.ssn, o.total from customers c join orders o on o.customer_i
 update logins set name = 'Ada L.' where id = 1
 select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables
 update parted set id = 2 where id = 1
+explain analyze select * from customers where id=1
+explain (analyze, verbose, costs off) select id, name from customers order by name
+explain (analyze, timing off) select name from customers where id=1 limit 1
+explain analyze select count(*) from customers
 SELECT pg_catalog.set_config('search_path', '', false)

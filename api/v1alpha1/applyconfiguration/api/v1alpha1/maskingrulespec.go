@@ -19,7 +19,8 @@ type MaskingRuleSpecApplyConfiguration struct {
 	// namespace (root first), name and position decides how.
 	Columns []MaskedColumnsApplyConfiguration `json:"columns,omitempty"`
 	// predicates says whether a masked column may stand in WHERE, JOIN and the like: Deny
-	// refuses every use but as a plain output column; Equality admits its comparison with
+	// refuses every use but as a plain output column, and for columns of text that show NULL the
+	// question whether they are NULL; Equality admits its comparison with
 	// constants and parameters by = and IN. Whoever may compare can find a value by trying.
 	Predicates *apiv1alpha1.PredicatePolicy `json:"predicates,omitempty"`
 	// expressions says what becomes of expressions over a masked column in the output: Deny
