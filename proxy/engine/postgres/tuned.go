@@ -14,9 +14,9 @@ import (
 // executed behind such a change.
 
 // tunes reports whether a command may change what texts mean besides the catalog. What
-// functions of users do is not known.
+// functions of users do, and statements and cursors that were made before, is not known.
 func tunes(f *sql.Facts) bool {
-	return !f.Known || f.SetsPath || slices.Contains(f.Features, sql.FeatureFunctionCall) || slices.ContainsFunc(f.Nodes, func(n sql.Node) bool {
+	return !f.Known || f.SetsPath || hasKind(f, "Execute", "Fetch", "Call") || slices.Contains(f.Features, sql.FeatureFunctionCall) || slices.ContainsFunc(f.Nodes, func(n sql.Node) bool {
 		return n.Group != sql.GroupRead && n.Group != sql.GroupWrite && n.Group != sql.GroupTransaction
 	})
 }

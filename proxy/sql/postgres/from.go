@@ -133,7 +133,8 @@ func (t *tracer) find(m *pgquery.RangeVar) *relation {
 			"do without it: it shows statements, statistics or settings in which values may stand; information_schema and most of pg_catalog can be read")
 		return nil
 	case !strings.ContainsRune("rpvmS", rune(r.kind)):
-		t.deny(quoteIdent(r.name) + " is a " + kindName(r.kind) + "; on this target only tables and views can be used")
+		t.denyWith(quoteIdent(r.name)+" is a "+kindName(r.kind)+"; on this target only tables and views can be used",
+			"what a foreign table shows may be masked where it comes from, under other names: make a Target of that server and query it there")
 		return nil
 	case r.drifted != "":
 		t.denyWith("a rule masks the column "+r.drifted+", which does not exist; it may have another name now, so the table is shut until the rule is corrected",

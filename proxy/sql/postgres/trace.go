@@ -362,7 +362,8 @@ func (t *tracer) silent(m any, s *scope) {
 		t.later = t.statement(unwrap(m.Query), s)
 	case *pgquery.DiscardStmt:
 	case *pgquery.GrantStmt, *pgquery.GrantRoleStmt, *pgquery.AlterDefaultPrivilegesStmt:
-		t.deny("rights are given or taken; on a target with masks that could let others see what is masked here, so it is for an administrator")
+		t.denyWith("rights are given or taken; on a target with masks that could let others see what is masked here, so it is for an administrator",
+			"have it done past the gate, with the migrations; rights to tables are the upstream login's, and the grant's access level says what is used of them")
 	case *pgquery.VariableSetStmt:
 		t.denyWith("the setting "+quoteIdent(m.Name)+" cannot be changed on a target with masks", "leave it as it is, or have the owner of the login set it with ALTER ROLE … SET")
 	default:

@@ -101,9 +101,11 @@ func TestG5ApprovedInAPipeline(t *testing.T) {
 		text, want string
 		flights    [][]pgproto3.FrontendMessage
 	}{
-		"as approved":                {byName, "DELETE 1", [][]pgproto3.FrontendMessage{{parse("s", byName), bind("", "s", 0), execute("", 0), sync()}}},
-		"set before the Bind":        {byName, "CDA-3001", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("", "s", 0), execute("", 0), sync()}}},
-		"set before the Execute":     {byName, "CDA-2005", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("p", "s", 0)}, set("set search_path = public"), {execute("p", 0), sync()}}},
+		"as approved":            {byName, "DELETE 1", [][]pgproto3.FrontendMessage{{parse("s", byName), bind("", "s", 0), execute("", 0), sync()}}},
+		"set before the Bind":    {byName, "CDA-3001", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("", "s", 0), execute("", 0), sync()}}},
+		"set before the Execute": {byName, "CDA-2005", [][]pgproto3.FrontendMessage{{parse("s", byName)}, set("set search_path = two"), {bind("p", "s", 0)}, set("set search_path = public"), {execute("p", 0), sync()}}},
+		"set by EXECUTE": {byName, "CDA-2005", [][]pgproto3.FrontendMessage{{query("prepare x as select set_config('search_path', 'two', false)"), query("prepare y as select set_config('search_path', '\"$user\", public', false)"),
+			parse("", "execute x"), bind("", "", 0), execute("", 0), parse("", byName), bind("p", "", 0)}, set("execute y"), {execute("p", 0), sync()}}},
 		"set back":                   {byName, "DELETE 1", [][]pgproto3.FrontendMessage{set("set search_path = two"), {parse("s", byName)}, set("reset search_path"), {bind("", "s", 0), execute("", 0), sync()}}},
 		"set back in another flight": {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{set("set datestyle = 'ISO, DMY'"), {parse("s", byDay), sync()}, set("set datestyle = 'ISO, MDY'"), {sync(), bind("", "s", 0), execute("", 0), sync()}}},
 		"undone by a failure":        {byDay, "DELETE 1", [][]pgproto3.FrontendMessage{set("set datestyle = 'ISO, DMY'"), {parse("s", byDay), parse("", "no statement"), sync(), bind("", "s", 0), execute("", 0), sync()}}},
