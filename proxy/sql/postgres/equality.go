@@ -64,7 +64,7 @@ func (t *tracer) equality(e *pgquery.A_Expr, s *scope, construct string) bool {
 	for _, n := range against {
 		t.use(n, s, construct) // the types that constants are cast to
 	}
-	t.sensitive = true
+	t.sensitive, t.compares = true, true
 	return true
 }
 

@@ -14,14 +14,14 @@ var explainOptions = words("verbose costs settings format summary generic_plan b
 const adviceAnalyze = "leave ANALYZE out; or name columns that are not masked instead of *, in a SELECT without window functions and FOR UPDATE"
 
 func (t *tracer) explain(m *pgquery.ExplainStmt) {
-	analyze := false
+	analyze, verbose := false, false
 	for _, n := range m.Options {
 		d := n.GetDefElem()
 		if d == nil || !explainOptions[d.Defname] {
 			t.deny("an option of EXPLAIN is not known")
 			return
 		}
-		analyze = analyze || d.Defname == "analyze"
+		analyze, verbose = analyze || d.Defname == "analyze", verbose || d.Defname == "verbose"
 	}
 	inner := unwrap(m.Query)
 	if e, ok := inner.(*pgquery.ExecuteStmt); ok {
@@ -29,8 +29,8 @@ func (t *tracer) explain(m *pgquery.ExplainStmt) {
 	} else {
 		t.statement(inner, &scope{})
 	}
-	if t.sensitive {
-		t.denyWith("EXPLAIN would print constants that masked columns are compared with or written", "explain the statement with conditions on other columns")
+	if t.compares || t.sensitive && verbose {
+		t.denyWith("EXPLAIN would print constants that masked columns are compared with or written", "explain the statement with conditions on other columns, and without VERBOSE where it writes")
 	}
 	if analyze && !t.keepsNothing(inner) {
 		t.noMaskedRelation("EXPLAIN ANALYZE", adviceAnalyze)

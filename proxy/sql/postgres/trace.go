@@ -24,6 +24,8 @@ type tracer struct {
 	sensitive bool
 	// configured says that set_config is called.
 	configured bool
+	// compares says that a masked column is compared.
+	compares bool
 	// reads says that a masked column is named, also by a star.
 	reads bool
 	// ownPath is as Catalog.OwnPath says.

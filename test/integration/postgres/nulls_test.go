@@ -88,6 +88,7 @@ func TestG3Explain(t *testing.T) {
 		"explain select id from people where ssn = '123-45-6789'":                                     refused,
 		"explain analyze select id from people where ssn in ('123-45-6789')":                          refused,
 		"explain verbose insert into people values (2, 'x', '123-45-6789')":                           refused,
+		"explain insert into people values (2, 'x', '123-45-6789')":                                   "Insert",
 	} {
 		for name, send := range mayProve {
 			fe := frontend(t, g, c, "postgres")
