@@ -29,16 +29,16 @@ func TestMajors(t *testing.T) {
 			schema(t, s, "original")
 			copyDatabase(t, s, "tried")
 			usableFunctions(t, s, major)
+			b := connect(t, s, a, "analyst", "pw", "tried")
+			for _, line := range lines(t, "versions.tsv") {
+				ofVersions(t, s, b, line, major)
+			}
 			for i, line := range lines(t, "attacks.tsv") {
 				if part := strings.Split(line, "\t"); part[1] == "analyst" && part[2] == "" && i%everyNth == major%everyNth {
 					t.Run(part[0], func(t *testing.T) {
 						attack(t, connect(t, s, a, "analyst", "pw", "tried"), strings.ReplaceAll(part[3], "@DB@", "tried"), part[4])
 					})
 				}
-			}
-			b := connect(t, s, a, "analyst", "pw", "tried")
-			for _, line := range lines(t, "versions.tsv") {
-				ofVersions(t, s, b, line, major)
 			}
 			honest(t, connect(t, s, a, "analyst", "pw", "tried"), major)
 		})

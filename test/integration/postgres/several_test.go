@@ -129,7 +129,7 @@ func TestG3SeveralStatementsAreMasked(t *testing.T) {
 		"select 1; fetch all from d":                                                           "statement 2",
 		"select 1; copy orders from stdin":                                                     "Copy",
 		"select 1; copy customers to stdout (format binary)":                                   "statement 2",
-		"select 1; explain analyze select * from customers":                                    "statement 2",
+		"select 1; explain analyze select * from customers order by id":                        "statement 2",
 		"set search_path = pg_temp; select * from customers":                                   "statement 1",
 		"select set_config('search_path', 'x', false); select * from orders":                   "statement 2 of the message: it follows one that sets search_path",
 		"set search_path = public; analyze orders":                                             "statement 2",
