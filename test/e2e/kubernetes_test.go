@@ -106,8 +106,8 @@ func clusterAccess(t *testing.T) {
 	})
 	written := revoke(t, clusterGrant)
 	select {
-	case <-ended:
-		t.Logf("the watch ended %v after the revocation was written", time.Since(written).Round(time.Millisecond))
+	case err := <-ended:
+		t.Logf("the watch ended %v after the revocation was written: %v", time.Since(written).Round(time.Millisecond), err)
 	case <-time.After(patience):
 		_ = watch.Process.Kill()
 		t.Fatal("the watch goes on after the revocation")
