@@ -81,13 +81,15 @@ const (
 )
 
 // SecretsMode is what a grant lets its holder see of Secrets.
-// +kubebuilder:validation:Enum=Denied;Readable
+// +kubebuilder:validation:Enum=Denied;Masked;Readable
 type SecretsMode string
 
 // The modes of Secrets.
 const (
 	// SecretsDenied refuses every request about Secrets.
 	SecretsDenied SecretsMode = "Denied"
+	// SecretsMasked lets the grant's role decide, and masks every value.
+	SecretsMasked SecretsMode = "Masked"
 	// SecretsReadable lets the grant's role decide.
 	SecretsReadable SecretsMode = "Readable"
 )
@@ -108,8 +110,8 @@ type KubernetesPermissions struct {
 	// +required
 	RoleRef RoleReference `json:"roleRef"`
 
-	// secrets is Denied (every request about Secrets is refused, whatever the role permits) or
-	// Readable.
+	// secrets is Denied (every request about Secrets is refused, whatever the role permits),
+	// Masked (what the role permits, with every value masked and the keys shown) or Readable.
 	// +kubebuilder:default=Denied
 	// +optional
 	Secrets SecretsMode `json:"secrets,omitempty"`

@@ -4,9 +4,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// MaskingRuleSpec says which columns are masked, how, and for whom not.
+// MaskingRuleSpec says which columns and fields are masked, how, and for whom not.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.columns) || has(self.detectors)",message="at least one of columns and detectors must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.columns) || has(self.detectors) || has(self.fields)",message="at least one of columns, detectors and fields must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.functions) || has(self.columns)",message="functions need columns"
 type MaskingRuleSpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
@@ -58,7 +58,15 @@ type MaskingRuleSpec struct {
 	// +optional
 	Detectors []Detector `json:"detectors,omitempty"`
 
-	// exempt lists subjects that see the columns unmasked. It holds only for identities that
+	// fields of Kubernetes objects that are masked, wherever the API server shows them; 1 to 64.
+	// They mean nothing on other Targets.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Fields []MaskedFields `json:"fields,omitempty"`
+
+	// exempt lists subjects that see the columns and fields unmasked. It holds only for identities that
 	// were proven at sign-in by exchange of a token; whoever uses a credential from a Secret
 	// sees masked values, whatever this list says.
 	// +listType=atomic
@@ -144,6 +152,32 @@ type MaskedColumns struct {
 	// function is how values are masked.
 	// +required
 	Function MaskFunction `json:"function"`
+}
+
+// MaskedFields is a group of fields of Kubernetes objects. What they hold is replaced by
+// "[masked by cardea]", whole; the keys of maps stay. A request that writes this text is refused.
+type MaskedFields struct {
+	// resources are RESOURCE or RESOURCE.GROUP globs, for example "configmaps" or
+	// "*.example.org", in every version. 1 to 64.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +required
+	Resources []string `json:"resources"`
+
+	// paths lead to the fields, with all that is beneath: names or globs between dots,
+	// ['…'] for a key with dots, [*] after a list (which may be left out), ** for any number of
+	// names; for example "data.password", "data['tls.key']", "spec.containers[*].env[*].value" or
+	// "**.env[*].value". Of metadata, only annotations can be masked. 1 to 64.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +required
+	Paths []string `json:"paths"`
 }
 
 // MaskFunction is exactly one way to mask a value. NULL stays NULL under every function.
@@ -280,7 +314,7 @@ type RuleStatus struct {
 	Targets int32 `json:"targets"`
 }
 
-// MaskingRule masks columns in what Targets send back.
+// MaskingRule masks columns and fields in what Targets send back.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -53,6 +53,7 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 		Rules:     rulesFor(t, g, r, masks),
 		Masks:     masks,
 		Detectors: masks.detectors,
+		Fields:    fieldsFor(t, g, masks),
 	}, nil
 }
 
@@ -205,8 +206,8 @@ func versionOf(t *target, g *v1alpha1.AccessGrant, m *masks) (string, error) {
 		return "", err
 	}
 	h.Write(spec)
-	for i := range m.all {
-		if m.lift[m.all[i].rule] {
+	for i, r := range m.rules {
+		if m.lift[r] {
 			fmt.Fprintf(h, " %d", i)
 		}
 	}

@@ -36,6 +36,7 @@ type maskingRule struct {
 	uses      sql.Uses
 	functions []sql.PinnedFunction
 	detectors *detect.Set // nil for none
+	fields    []maskedFields
 	exempt    []v1alpha1.Subject
 }
 
@@ -44,11 +45,8 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 		source: source{root, v1alpha1.RuleReference{Kind: string(v1alpha1.RuleKindMasking), Namespace: r.Namespace, Name: r.Name}},
 		exempt: r.Spec.Exempt,
 	}
-	switch {
-	case len(r.Spec.Columns) == 0 && len(r.Spec.Detectors) == 0:
-		return nil, errors.New("spec.columns: at least one of columns and detectors must be set")
-	case len(r.Spec.Columns) > maxColumns:
-		return nil, fmt.Errorf("spec.columns: must have at most %d items", maxColumns)
+	if err := checkMaskingRule(&r.Spec); err != nil {
+		return nil, err
 	}
 	var err error
 	if c.detectors, err = detect.New(r.Spec.Detectors); err != nil {
@@ -57,13 +55,8 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 	if c.uses, err = usesOf(&r.Spec); err != nil {
 		return nil, err
 	}
-	if len(r.Spec.Exempt) > maxExempt {
-		return nil, fmt.Errorf("spec.exempt: must have at most %d items", maxExempt)
-	}
-	for i, s := range r.Spec.Exempt {
-		if err := checkSubject(s); err != nil {
-			return nil, fmt.Errorf("spec.exempt[%d]: %w", i, err)
-		}
+	if c.fields, err = compileFields(r.Spec.Fields); err != nil {
+		return nil, fmt.Errorf("spec.fields%w", err)
 	}
 	if c.functions, err = compilePinned(r.Spec.Functions); err != nil {
 		return nil, fmt.Errorf("spec.functions%w", err)
@@ -88,6 +81,24 @@ func compileMaskingRule(r *v1alpha1.MaskingRule, root bool, o fn.Options) (*mask
 		}
 	}
 	return c, nil
+}
+
+// checkMaskingRule checks what a rule says but for its functions and patterns.
+func checkMaskingRule(r *v1alpha1.MaskingRuleSpec) error {
+	switch {
+	case len(r.Columns) == 0 && len(r.Detectors) == 0 && len(r.Fields) == 0:
+		return errors.New("spec.columns: at least one of columns, detectors and fields must be set")
+	case len(r.Columns) > maxColumns:
+		return fmt.Errorf("spec.columns: must have at most %d items", maxColumns)
+	case len(r.Exempt) > maxExempt:
+		return fmt.Errorf("spec.exempt: must have at most %d items", maxExempt)
+	}
+	for i, s := range r.Exempt {
+		if err := checkSubject(s); err != nil {
+			return fmt.Errorf("spec.exempt[%d]: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // usesOf returns the uses of masked columns that a rule lets through.

@@ -143,7 +143,7 @@ func (s *requestRules) beyond(f *kubeapi.Facts) string {
 		return fmt.Sprintf("%s of %s outside the namespaces that it names", shownName(f.Verb), shownName(f.Named()))
 	case !slices.Contains(s.spec.Namespaces, f.Namespace):
 		return "namespace " + shownName(f.Namespace)
-	case f.Group == "" && f.Resource == "secrets" && s.spec.Secrets != v1alpha1.SecretsReadable:
+	case f.Group == "" && f.Resource == "secrets" && s.spec.Secrets != v1alpha1.SecretsReadable && s.spec.Secrets != v1alpha1.SecretsMasked:
 		return "access to Secrets"
 	}
 	return s.beyondStreams(f)
@@ -204,8 +204,10 @@ func checkKubernetes(p *v1alpha1.KubernetesPermissions) error {
 	if err := checkRole(p.RoleRef); err != nil {
 		return fmt.Errorf("spec.kubernetes.roleRef: %w", err)
 	}
-	if p.Secrets != v1alpha1.SecretsDenied && p.Secrets != v1alpha1.SecretsReadable {
-		return fmt.Errorf("spec.kubernetes.secrets: %q is not Denied or Readable", p.Secrets)
+	switch p.Secrets {
+	case v1alpha1.SecretsDenied, v1alpha1.SecretsMasked, v1alpha1.SecretsReadable:
+	default:
+		return fmt.Errorf("spec.kubernetes.secrets: %q is not Denied, Masked or Readable", p.Secrets)
 	}
 	switch p.Exec {
 	case v1alpha1.ExecDenied, v1alpha1.ExecCommands, v1alpha1.ExecRaw:

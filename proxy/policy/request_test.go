@@ -73,6 +73,8 @@ func TestRequestsBeyondAGrant(t *testing.T) {
 		"Secrets":              {kubeapi.Facts{Verb: "list", Resource: "secrets", Namespace: "shop"}, nil, CodeNotPermitted},
 		"Secrets, granted": {kubeapi.Facts{Verb: "list", Resource: "secrets", Namespace: "shop"},
 			func(p *v1alpha1.KubernetesPermissions) { p.Secrets = v1alpha1.SecretsReadable }, ""},
+		"Secrets, masked": {kubeapi.Facts{Verb: "list", Resource: "secrets", Namespace: "shop"},
+			func(p *v1alpha1.KubernetesPermissions) { p.Secrets = v1alpha1.SecretsMasked }, ""},
 		"exec": {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x"}, nil, CodeNotPermitted},
 		"exec, granted": {kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x",
 			Shell: shell.Argv([]string{"ls"}), Stream: &kubeapi.Stream{Stdout: true}}, commands, ""},

@@ -82,6 +82,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.KubernetesTargetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskedColumns"):
 		return &apiv1alpha1.MaskedColumnsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MaskedFields"):
+		return &apiv1alpha1.MaskedFieldsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskFunction"):
 		return &apiv1alpha1.MaskFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MaskingRule"):

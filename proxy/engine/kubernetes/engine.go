@@ -25,6 +25,10 @@ type Limits struct {
 	Header int
 	// Body is the most bytes of a request's body, which is held whole; 3 MiB, as the API server.
 	Body int64
+	// Object is the most bytes of one object, element of a list or event of a watch that is
+	// masked; 8 MiB. Converted is the most of an answer that is masked and sent in another form
+	// than JSON; 8 MiB.
+	Object, Converted int64
 	// Requests is how many requests a connection may have at a time; 100. LargeBodies is how
 	// many of them may hold more than 64 KiB; 8.
 	Requests, LargeBodies int
@@ -53,8 +57,13 @@ func (l Limits) withDefaults() Limits {
 			*n.limit = n.is
 		}
 	}
-	if l.Body <= 0 {
-		l.Body = 3 << 20
+	for _, n := range []struct {
+		limit *int64
+		is    int64
+	}{{&l.Body, 3 << 20}, {&l.Object, 8 << 20}, {&l.Converted, 8 << 20}} {
+		if *n.limit <= 0 {
+			*n.limit = n.is
+		}
 	}
 	return l
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/masking/objects"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -31,10 +32,11 @@ type handler struct {
 	up      *upstream
 	limits  Limits
 	large   chan struct{} // holds a token for each large body
+	answers chan struct{} // holds a token for each large answer that is masked
 }
 
 func newHandler(s *session.Session, up *upstream, l Limits) *handler {
-	return &handler{session: s, up: up, limits: l, large: make(chan struct{}, l.LargeBodies)}
+	return &handler{session: s, up: up, limits: l, large: make(chan struct{}, l.LargeBodies), answers: make(chan struct{}, l.LargeBodies)}
 }
 
 // ServeHTTP decides on one request and carries it.
@@ -47,6 +49,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer release()
 	what := understand(r, body)
+	what.secret = what.facts.Sensitive
+	if what.plan = h.planFor(what.facts); what.plan != nil {
+		what.secret = what.secret && !what.plan.Whole()
+		what.facts = sensitive(what.facts)
+	}
 	c := h.command(r, what, body)
 	verdict := h.session.Decide(c)
 	if isStream(what.facts) && what.facts.Known {
@@ -66,6 +73,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.serveStream(w, r, what, c, verdict)
 		return
+	}
+	if what.plan != nil && verdict.Action != policy.Deny {
+		var refusal *policy.Refusal
+		if what.form, refusal = maskable(what.plan, r, what, body); refusal != nil {
+			refuse(w, h.session.Refuse(c, refusal))
+			return
+		}
 	}
 	held := ""
 	permit, err := h.session.Authorize(ctx, c, verdict, func(request string, _ time.Time) error {
@@ -162,7 +176,20 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if len(body) > 0 {
 		content = bytes.NewReader(body)
 	}
-	answer, err := h.up.send(ctx, r.Method, what, headersFor(r.Header), content, int64(len(body)))
+	headers := headersFor(r.Header)
+	if what.plan != nil {
+		headers.Set("Accept", what.form.accept())
+	}
+	if !h.planFor(what.facts).Equal(what.plan) {
+		// It was held, and the rules have changed.
+		reason := error(errRules)
+		if rerr := h.session.Respond(permit, &recording.Response{Final: true, Error: "what is masked has changed"}); rerr != nil {
+			reason = rerr
+		}
+		refuse(w, reason)
+		return
+	}
+	from, err := h.up.send(ctx, r.Method, what, headers, content, int64(len(body)))
 	if err != nil {
 		reason := whyNoAnswer(ctx, err)
 		// The request may have reached the API server.
@@ -172,30 +199,53 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		refuse(w, reason)
 		return
 	}
-	defer func() { _ = answer.Body.Close() }()
-	answerHeaders(w.Header(), answer.Header)
-	if answer.ContentLength >= 0 {
-		w.Header().Set("Content-Length", strconv.FormatInt(answer.ContentLength, 10))
+	defer func() { _ = from.Body.Close() }()
+	a := h.answer(w, r, what, permit, from)
+	if what.plan != nil {
+		err = a.copyMasked(ctx, what.facts.Verb == "watch")
+	} else {
+		if from.ContentLength >= 0 {
+			w.Header().Set("Content-Length", strconv.FormatInt(from.ContentLength, 10))
+		}
+		a.start(from.Header.Get("Content-Type"))
+		err = a.copy(from.Body)
 	}
-	w.WriteHeader(answer.StatusCode)
-	p := &passage{handler: h, permit: permit, w: w, sensitive: what.facts.Sensitive, left: h.keep()}
-	err = p.copy(answer.Body)
-	final := &recording.Response{Final: true, Tag: strconv.Itoa(answer.StatusCode), ByteCount: p.bytes, Truncated: p.truncated}
+	final := &recording.Response{Final: true, Tag: strconv.Itoa(from.StatusCode), ByteCount: a.bytes, Truncated: a.truncated}
 	if err != nil {
 		final.Error = "the answer was cut"
 	}
 	if rerr := h.session.Respond(permit, final); rerr != nil {
 		err = rerr
 	}
-	if err == nil {
+	if err != nil {
+		a.cut(ctx, err)
+	}
+}
+
+// cut ends an answer that cannot be sent whole. The client must not take a part for it.
+func (a *answer) cut(ctx context.Context, err error) {
+	if !a.started {
+		refuse(a.w, whyNoMask(ctx, err))
 		return
 	}
-	if cause := context.Cause(ctx); cause != nil && what.facts.Verb == "watch" {
-		p.farewell(answer.Header.Get("Content-Type"), cause)
+	cause := context.Cause(ctx)
+	if refusal := new(policy.Refusal); cause == nil && errors.As(err, &refusal) {
+		cause = refusal
+	}
+	if cause != nil && a.facts.Verb == "watch" {
+		a.farewell(a.w.Header().Get("Content-Type"), cause)
 		return
 	}
-	// The client must not take a part for the whole.
 	panic(http.ErrAbortHandler)
+}
+
+// whyNoMask is what a client is told whose answer cannot be masked.
+func whyNoMask(ctx context.Context, err error) error {
+	if refusal := new(policy.Refusal); ctx.Err() == nil && !errors.As(err, &refusal) {
+		return &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "the API server's answer is masked, and the gate cannot mask it in that form",
+			Hint: "accept application/json, or ask an administrator"}
+	}
+	return whyNoAnswer(ctx, err)
 }
 
 // whyNoAnswer is what a client is told that gets none.
@@ -222,6 +272,9 @@ type passage struct {
 	handler   *handler
 	permit    session.Permit
 	w         http.ResponseWriter
+	facts     *kubeapi.Facts
+	plan      *objects.Plan
+	writes    bool
 	sensitive bool
 
 	left      int64 // bytes that may still be recorded
@@ -234,21 +287,15 @@ type passage struct {
 // copy records and passes on each part of an answer as it comes.
 func (p *passage) copy(from io.Reader) error {
 	buf := make([]byte, readSize)
-	flusher := http.NewResponseController(p.w)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			if err := p.record(buf[:n]); err != nil {
+			if p.handler.planFor(p.facts) != nil {
+				return errRules
+			}
+			if err := p.pass(buf[:n]); err != nil {
 				return err
 			}
-			if _, err := p.w.Write(buf[:n]); err != nil {
-				return fmt.Errorf("write to client: %w", err)
-			}
-			if err := flusher.Flush(); err != nil {
-				return fmt.Errorf("write to client: %w", err)
-			}
-			p.last = buf[n-1]
-			p.frames.advance(buf[:n])
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -257,6 +304,29 @@ func (p *passage) copy(from io.Reader) error {
 			return fmt.Errorf("read answer: %w", err)
 		}
 	}
+}
+
+// pass records a part and passes it on.
+func (p *passage) pass(part []byte) error {
+	if len(part) == 0 {
+		return nil
+	}
+	if err := p.record(part); err != nil {
+		return err
+	}
+	if _, err := p.w.Write(part); err != nil {
+		return fmt.Errorf("write to client: %w", err)
+	}
+	p.last = part[len(part)-1]
+	p.frames.advance(part)
+	return p.flush()
+}
+
+func (p *passage) flush() error {
+	if err := http.NewResponseController(p.w).Flush(); err != nil {
+		return fmt.Errorf("write to client: %w", err)
+	}
+	return nil
 }
 
 // record records a part, as far as it is kept.

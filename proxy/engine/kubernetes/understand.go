@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
+	"github.com/cardea-dev/cardea/proxy/masking/objects"
 	"github.com/cardea-dev/cardea/proxy/shell"
 )
 
@@ -26,6 +27,12 @@ type understood struct {
 	facts *kubeapi.Facts
 	// path and query as they are passed on; the query is encoded anew.
 	path, query string
+
+	// plan says what is masked of the answer, and form how the client takes it; nil for nothing.
+	plan *objects.Plan
+	form form
+	// secret says that the answer may hold values of Secrets that are not masked.
+	secret bool
 }
 
 // uri is what is shown of the request's URL.

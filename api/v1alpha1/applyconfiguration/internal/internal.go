@@ -671,6 +671,21 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.MaskedFields
+  map:
+    fields:
+    - name: paths
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: resources
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.cardea-dev.cardea.api.v1alpha1.MaskingRule
   map:
     fields:
@@ -714,6 +729,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
       default: Deny
+    - name: fields
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.MaskedFields
+          elementRelationship: atomic
     - name: functions
       type:
         list:

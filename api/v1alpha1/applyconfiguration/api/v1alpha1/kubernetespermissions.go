@@ -16,8 +16,8 @@ type KubernetesPermissionsApplyConfiguration struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 	// roleRef is the role that is granted: one of the Target's.
 	RoleRef *RoleReferenceApplyConfiguration `json:"roleRef,omitempty"`
-	// secrets is Denied (every request about Secrets is refused, whatever the role permits) or
-	// Readable.
+	// secrets is Denied (every request about Secrets is refused, whatever the role permits),
+	// Masked (what the role permits, with every value masked and the keys shown) or Readable.
 	Secrets *apiv1alpha1.SecretsMode `json:"secrets,omitempty"`
 	// exec is Denied, Commands (no terminal) or Raw (terminals and attach too: recorded, and
 	// not understood). The role must permit it too.

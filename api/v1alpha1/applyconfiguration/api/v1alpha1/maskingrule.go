@@ -14,7 +14,7 @@ import (
 // MaskingRuleApplyConfiguration represents a declarative configuration of the MaskingRule type for use
 // with apply.
 //
-// MaskingRule masks columns in what Targets send back.
+// MaskingRule masks columns and fields in what Targets send back.
 type MaskingRuleApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
