@@ -201,9 +201,12 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	defer func() { _ = from.Body.Close() }()
 	a := h.answer(w, r, what, permit, from)
-	if what.plan != nil {
+	switch {
+	case what.plan != nil:
 		err = a.copyMasked(ctx, what.facts.Verb == "watch")
-	} else {
+	case h.planFor(what.facts) != nil:
+		err = errRules
+	default:
 		if from.ContentLength >= 0 {
 			w.Header().Set("Content-Length", strconv.FormatInt(from.ContentLength, 10))
 		}

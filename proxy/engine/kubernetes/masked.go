@@ -10,7 +10,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -137,6 +136,9 @@ func (a *answer) sendPending() error {
 func (a *answer) copyMasked(ctx context.Context, watch bool) error {
 	if encoding := a.from.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return errUnmaskable
+	}
+	if !a.handler.planFor(a.facts).Equal(a.plan) {
+		return errRules
 	}
 	found, _, err := mime.ParseMediaType(a.from.Header.Get("Content-Type"))
 	switch {
@@ -328,7 +330,7 @@ func (a *answer) copyList(decoder *json.Decoder, more func(), head map[string]an
 	if err := a.send([]byte("]")); err != nil {
 		return err
 	}
-	return a.copyRest(decoder, more)
+	return a.copyRest(decoder, more, map[string]any{"kind": head["kind"], "apiVersion": head["apiVersion"]})
 }
 
 func (a *answer) copyElement(decoder *json.Decoder, name string, first bool) error {
@@ -346,14 +348,22 @@ func (a *answer) copyElement(decoder *json.Decoder, name string, first bool) err
 	return a.send(b)
 }
 
-// copyRest masks what comes after the elements of a list.
-func (a *answer) copyRest(decoder *json.Decoder, more func()) error {
+// copyRest masks what comes after the elements of a list. It is refused if that says that the
+// document was none.
+func (a *answer) copyRest(decoder *json.Decoder, more func(), is map[string]any) error {
+	wasTable := objects.IsTable(is)
 	for decoder.More() {
 		more()
 		t, err := decoder.Token()
 		name, ok := t.(string)
 		var v any
-		if err != nil || !ok || slices.Contains([]string{"kind", "apiVersion", "items", "rows"}, name) || decoder.Decode(&v) != nil {
+		if err != nil || !ok || name == "items" || name == "rows" || decoder.Decode(&v) != nil {
+			return errUnmaskable
+		}
+		if name == "kind" || name == "apiVersion" {
+			is[name] = v
+		}
+		if objects.IsStatus(is) || objects.IsTable(is) != wasTable {
 			return errUnmaskable
 		}
 		rest := map[string]any{name: v}

@@ -114,7 +114,7 @@ func TestSelectorsThatTell(t *testing.T) {
 		"a name and a value":     {"secrets", "fieldSelector=metadata.name%3Dx%2Cdata.a%3Dx", true},
 		"a masked field":         {"things", "fieldSelector=spec.key%3Dx", true},
 		"a masked field, dotted": {"things", "fieldSelector=.spec.key%3Dx", true},
-		"what it lies in":        {"things", "fieldSelector=spec%3Dx", true},
+		"what lies in it":        {"things", "fieldSelector=spec.key.part%3Dx", true},
 		"another field":          {"things", "fieldSelector=spec.colour%3Dx", false},
 		"what is not read":       {"things", "fieldSelector=x", true},
 		"in brackets":            {"things", "fieldSelector=spec['key']%3Dx", true},
@@ -145,6 +145,7 @@ func TestDocumentsAreMaskedPartByPart(t *testing.T) {
 		"no list":          {`{"kind":"SecretList","items":null}`, `{"kind":"SecretList","items":[]}`},
 		"nothing before":   {`{"items":[{"data":{"a":"eA=="}}],"metadata":{}}`, `{"items":[{"data":{"a":"B"}}],"metadata":{}}`},
 		"more after":       {`{"items":[1,{"data":{"a":"eA=="}}],"data":{"a":"eA=="}}`, `{"items":[null,{"data":{"a":"B"}}],"data":{"a":"B"}}`},
+		"a custom list":    {`{"apiVersion":"v1","items":[{"data":{"a":"eA=="}}],"kind":"ThingList","metadata":{}}`, `{"apiVersion":"v1","items":[{"data":{"a":"B"}}],"kind":"ThingList","metadata":{}}`},
 		"a table":          {`{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[{"cells":["n"],"object":{"data":{"a":"eA=="}}}]}`, `{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"Name"}],"rows":[{"cells":["n"],"object":{"data":{"a":"B"}}}]}`},
 		"a table too late": {`{"rows":[{"cells":["n"],"object":{"data":{"a":"eA=="}}}],"kind":"Table","apiVersion":"meta.k8s.io/v1"}`, `{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[{"cells":["` + objects.Text + `"],"object":{"data":{"a":"B"}}}]}`},
 	} {
@@ -171,7 +172,8 @@ func TestDocumentsAreMaskedPartByPart(t *testing.T) {
 		"a list cut":        `{"items":[{"data":{"a":"eA=="}}`,
 		"items that are no": `{"items":{"data":{"a":"eA=="}}}`,
 		"items twice":       `{"items":[],"items":[{"data":{"a":"eA=="}}]}`,
-		"a kind afterwards": `{"items":[],"kind":"Status","apiVersion":"v1"}`,
+		"a kind afterwards": `{"items":[],"kind":"Status","apiVersion":"v1","message":"eA=="}`,
+		"a table at last":   `{"items":[],"kind":"Table","apiVersion":"meta.k8s.io/v1","x":"eA=="}`,
 		"two documents":     `{"kind":"Secret"}{"kind":"Secret"}`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -80,7 +80,7 @@ func (p *Plan) Equal(o *Plan) bool {
 		slices.EqualFunc(p.paths, o.paths, func(a, b Path) bool { return slices.Equal(a.segments, b.segments) })
 }
 
-// Masks reports whether a path of names is masked, or leads to something that is.
+// Masks reports whether a field, by the names that lead to it, is masked.
 func (p *Plan) Masks(names []string) bool {
 	here := p.start()
 	for _, n := range names {
@@ -89,7 +89,7 @@ func (p *Plan) Masks(names []string) bool {
 			return true
 		}
 	}
-	return len(here) > 0
+	return false
 }
 
 func (p *Plan) start() []at {
