@@ -67,7 +67,7 @@ type RoleReference struct {
 }
 
 // ExecMode is how far a grant lets its holder into containers.
-// +kubebuilder:validation:Enum=Denied;Commands;Raw
+// +kubebuilder:validation:Enum=Denied;Commands;Gated;Raw
 type ExecMode string
 
 // The modes of exec.
@@ -76,6 +76,8 @@ const (
 	ExecDenied ExecMode = "Denied"
 	// ExecCommands permits exec without a terminal: each command is decided on.
 	ExecCommands ExecMode = "Commands"
+	// ExecGated permits shells in a terminal too, of which each line is decided on.
+	ExecGated ExecMode = "Gated"
 	// ExecRaw permits terminals and attach too: recorded, and not understood.
 	ExecRaw ExecMode = "Raw"
 )
@@ -116,7 +118,8 @@ type KubernetesPermissions struct {
 	// +optional
 	Secrets SecretsMode `json:"secrets,omitempty"`
 
-	// exec is Denied, Commands (no terminal) or Raw (terminals and attach too: recorded, and
+	// exec is Denied, Commands (no terminal), Gated (also a shell in a terminal, whose lines are
+	// decided on one by one, as commands are) or Raw (terminals and attach too: recorded, and
 	// not understood). The role must permit it too.
 	// +kubebuilder:default=Denied
 	// +optional

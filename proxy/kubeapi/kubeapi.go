@@ -36,6 +36,13 @@ type Facts struct {
 	// exec of which it is not known.
 	Shell *shell.Facts
 
+	// Opens says that a request for a terminal becomes a gated shell: it starts no more than a
+	// shell, whose lines are decided on one by one.
+	Opens bool
+	// Line says that Shell is a line of a gated shell. The other fields are those of the request
+	// that opened it.
+	Line bool
+
 	// Sensitive says that the body or the answer may hold values of Secrets.
 	Sensitive bool
 

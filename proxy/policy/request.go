@@ -73,7 +73,7 @@ func (s *requestRules) decide(f *kubeapi.Facts) Decision {
 		if best != nil && (best.root != r.root || !stricter(r.terms, best.terms)) {
 			continue
 		}
-		if r.concerns(f) {
+		if f.Line && r.concernsLine(f) || !f.Line && r.concerns(f) {
 			best = r
 		}
 	}
@@ -86,7 +86,7 @@ func (s *requestRules) decide(f *kubeapi.Facts) Decision {
 // start decides on what a request starts in a container. What is not understood needs a
 // grant of Raw, or a rule that allows or holds it, which start returns.
 func (s *requestRules) start(f *kubeapi.Facts) (v1alpha1.RuleReference, *Refusal) {
-	if !f.Is("", "pods", "exec") || s.spec.Exec == v1alpha1.ExecRaw {
+	if !f.Is("", "pods", "exec") || s.spec.Exec == v1alpha1.ExecRaw || f.Opens {
 		return v1alpha1.RuleReference{}, nil
 	}
 	why := misunderstood(started(f))
@@ -167,15 +167,7 @@ func (s *requestRules) beyondStreams(f *kubeapi.Facts) string {
 	}
 	switch f.Subresource {
 	case "exec":
-		if s.spec.Exec != v1alpha1.ExecCommands && s.spec.Exec != v1alpha1.ExecRaw {
-			return "exec"
-		}
-		if f.Stream == nil {
-			return "exec that is not understood"
-		}
-		if f.Stream.TTY && s.spec.Exec != v1alpha1.ExecRaw {
-			return "exec with a terminal"
-		}
+		return s.beyondExec(f)
 	case "attach":
 		if s.spec.Exec != v1alpha1.ExecRaw {
 			return "attach"
@@ -184,6 +176,27 @@ func (s *requestRules) beyondStreams(f *kubeapi.Facts) string {
 		if len(s.spec.Ports) == 0 {
 			return "port-forward"
 		}
+	}
+	return ""
+}
+
+// beyondExec is about what runs in containers. What gates a shell says so: under another mode
+// it would be none.
+func (s *requestRules) beyondExec(f *kubeapi.Facts) string {
+	mode := s.spec.Exec
+	switch {
+	case mode != v1alpha1.ExecCommands && mode != v1alpha1.ExecGated && mode != v1alpha1.ExecRaw:
+		return "exec"
+	case f.Stream == nil:
+		return "exec that is not understood"
+	case f.Opens || f.Line:
+		if mode != v1alpha1.ExecGated {
+			return "a gated shell"
+		}
+	case f.Stream.TTY && mode == v1alpha1.ExecGated:
+		return "a terminal but for a shell alone, with input (exec -it POD -- sh)"
+	case f.Stream.TTY && mode != v1alpha1.ExecRaw:
+		return "exec with a terminal"
 	}
 	return ""
 }
@@ -210,9 +223,9 @@ func checkKubernetes(p *v1alpha1.KubernetesPermissions) error {
 		return fmt.Errorf("spec.kubernetes.secrets: %q is not Denied, Masked or Readable", p.Secrets)
 	}
 	switch p.Exec {
-	case v1alpha1.ExecDenied, v1alpha1.ExecCommands, v1alpha1.ExecRaw:
+	case v1alpha1.ExecDenied, v1alpha1.ExecCommands, v1alpha1.ExecGated, v1alpha1.ExecRaw:
 	default:
-		return fmt.Errorf("spec.kubernetes.exec: %q is not Denied, Commands or Raw", p.Exec)
+		return fmt.Errorf("spec.kubernetes.exec: %q is not Denied, Commands, Gated or Raw", p.Exec)
 	}
 	if len(p.Ports) > maxPorts || slices.ContainsFunc(p.Ports, func(n int32) bool { return n < 1 || n > 65535 }) {
 		return fmt.Errorf("spec.kubernetes.ports: must have at most %d items between 1 and 65535", maxPorts)

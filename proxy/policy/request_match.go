@@ -79,6 +79,12 @@ func (r *commandRule) concerns(f *kubeapi.Facts) bool {
 	})
 }
 
+// concernsLine is concerns for a rule that holds lines of a gated shell: one that does not ask
+// what is started is about the opening.
+func (r *commandRule) concernsLine(f *kubeapi.Facts) bool {
+	return slices.ContainsFunc(r.matches, func(m match) bool { return m.about(f) && m.shell != nil && m.shell.matches(started(f)) })
+}
+
 // admitsStart reports whether one item of the rule admits what a request starts, which is
 // refused without it.
 func (r *commandRule) admitsStart(f *kubeapi.Facts) bool {
@@ -93,6 +99,8 @@ func (m *match) about(f *kubeapi.Facts) bool {
 // started is what a request starts in a container; nil for one that starts nothing.
 func started(f *kubeapi.Facts) *shell.Facts {
 	switch {
+	case f.Opens:
+		return nil
 	case f.Shell != nil:
 		return f.Shell
 	case f.Is("", "pods", "exec"), f.Is("", "pods", "attach"), f.Is("", "pods", "ephemeralcontainers"):

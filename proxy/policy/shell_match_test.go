@@ -242,3 +242,55 @@ func TestCommandPattern(t *testing.T) {
 		}
 	}
 }
+
+// A gated shell is opened by no rule about what is started; its lines are decided on one by
+// one, and only under a grant of Gated.
+func TestGatedShells(t *testing.T) {
+	few := makeCommandRule("shop-gate", "few", v1alpha1.ActionDeny)
+	few.Spec.Match = []v1alpha1.CommandMatch{{Shell: &v1alpha1.ShellMatch{Except: []string{"ls", "touch"}}}}
+	hold := makeCommandRule("shop-gate", "ask", v1alpha1.ActionRequireApproval)
+	hold.Spec.Match = []v1alpha1.CommandMatch{{Shell: &v1alpha1.ShellMatch{Commands: []string{"touch"}}}}
+	entry := makeCommandRule("shop-gate", "entry", v1alpha1.ActionRequireApproval)
+	entry.Spec.Match = []v1alpha1.CommandMatch{{Kubernetes: &v1alpha1.KubernetesMatch{Resources: []string{"pods/exec"}}}}
+	none := makeCommandRule("shop-gate", "none", v1alpha1.ActionDeny)
+	none.Spec.Match = entry.Spec.Match
+	opens := func(f *kubeapi.Facts) { f.Opens, f.Shell = true, shell.Argv([]string{"sh"}) }
+	line := func(text string) func(*kubeapi.Facts) {
+		return func(f *kubeapi.Facts) { f.Line, f.Shell = true, shell.Line(text, shell.POSIX) }
+	}
+	for name, tc := range map[string]struct {
+		mode  v1alpha1.ExecMode
+		rules []*v1alpha1.CommandRule
+		what  func(*kubeapi.Facts)
+		want  Action
+		by    string
+	}{
+		"opening":                              {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few, hold}, opens, Allow, ""},
+		"opening, held":                        {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few, entry}, opens, RequireApproval, "entry"},
+		"opening, denied":                      {v1alpha1.ExecGated, []*v1alpha1.CommandRule{none}, opens, Deny, "none"},
+		"opening under Commands":               {v1alpha1.ExecCommands, nil, opens, Deny, ""},
+		"opening under Raw":                    {v1alpha1.ExecRaw, nil, opens, Deny, ""},
+		"a line":                               {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few, hold, entry}, line("ls"), Allow, ""},
+		"a line that is held":                  {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few, hold, entry}, line("touch x"), RequireApproval, "ask"},
+		"a line that is denied":                {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few, hold}, line("ls; rm x"), Deny, "few"},
+		"a line, where all exec is denied":     {v1alpha1.ExecGated, []*v1alpha1.CommandRule{none}, line("ls"), Deny, "none"},
+		"a line that is not understood":        {v1alpha1.ExecGated, nil, line("$x"), Deny, ""},
+		"a line under Commands":                {v1alpha1.ExecCommands, nil, line("ls"), Deny, ""},
+		"a line under Raw":                     {v1alpha1.ExecRaw, nil, line("ls"), Deny, ""},
+		"a terminal for something else":        {v1alpha1.ExecGated, nil, func(f *kubeapi.Facts) { f.Shell = shell.Argv([]string{"ls"}) }, Deny, ""},
+		"a command without a terminal":         {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few}, func(f *kubeapi.Facts) { f.Shell, f.Stream = shell.Argv([]string{"ls"}), &kubeapi.Stream{Stdout: true} }, Allow, ""},
+		"a command that is not understood":     {v1alpha1.ExecGated, nil, func(f *kubeapi.Facts) { f.Shell, f.Stream = shell.Argv([]string{"sh"}), &kubeapi.Stream{Stdout: true} }, Deny, ""},
+		"attach":                               {v1alpha1.ExecGated, nil, func(f *kubeapi.Facts) { f.Subresource = "attach" }, Deny, ""},
+		"variables alone, which start nothing": {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few}, line("x=5"), Allow, ""},
+		"variables with a file":                {v1alpha1.ExecGated, []*v1alpha1.CommandRule{few}, line("x=5 >y"), Deny, "few"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := kubeapi.Facts{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "x", Stream: &kubeapi.Stream{Stdin: true, Stdout: true, TTY: true}}
+			tc.what(&f)
+			d := requestRulesOf(t, func(p *v1alpha1.KubernetesPermissions) { p.Exec = tc.mode }, tc.rules...).Decide(ask(f))
+			if d.Action != tc.want || tc.by != "" && d.Rule.Name != tc.by {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}

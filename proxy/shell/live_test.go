@@ -47,9 +47,9 @@ func starts(c Command, argv []string) bool {
 	return len(argv) == len(c.Words)
 }
 
-// pieces are what texts are made of.
+// pieces are what texts are made of. None names a file outside of where a text is run.
 var pieces = []string{
-	"a", "b", "rm", "cat", "x", "-rf", "/", "'", "\"", "\\", " ", " ", " ", ";", "&", "|", "&&", "||", "\n", "(", ")", "{", "}", "$", "`", "$(", "${", "}", "<", ">", ">>", "<<E\n", "\nE\n", "!", "#",
+	"a", "b", "rm", "cat", "x", "-rf", "b/", "'", "\"", "\\", " ", " ", " ", ";", "&", "|", "&&", "||", "\n", "(", ")", "{", "}", "$", "`", "$(", "${", "}", "<", ">", ">>", "<<E\n", "\nE\n", "!", "#",
 	"*", "?", "[", "]", "~", "=", "x=", "if ", "; then ", "; fi", "for i in ", "; do ", "; done", "while ", "case x in ", ") ", ";; ", "esac", "sh -c '", "eval ", "exec ", "command ", "time ", "nice ",
 	"env ", "xargs ", "timeout 1 ", "\\\n", "a b;", "rm x|", "'rm x'", "\"rm x\"", "$(rm x)", "`rm x`", "$x", "${x:-rm}", "trap ", " EXIT", ". ", "sudo ", "find ", " -exec ", " \\;", "{}", "2>&1", ">/dev/null", "set -e;",
 }

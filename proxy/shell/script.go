@@ -96,7 +96,7 @@ func (s *scan) statement(st *syntax.Stmt, depth int) {
 		s.call(c, files, depth)
 		return
 	case nil:
-		s.add(Command{Words: []Word{{Text: ":", Literal: true}}, Files: files})
+		s.nothing(files)
 		return
 	case *syntax.BinaryCmd:
 		if c.Op == syntax.PipeAll {
@@ -132,7 +132,7 @@ func (s *scan) statement(st *syntax.Stmt, depth int) {
 		s.unknown(fmt.Sprintf("%s is not understood", construct(c)))
 	}
 	if len(files) > 0 {
-		s.add(Command{Words: []Word{{Text: ":", Literal: true}}, Files: files})
+		s.nothing(files)
 	}
 }
 
@@ -243,6 +243,11 @@ func (s *scan) files(redirects []*syntax.Redirect, depth int) []File {
 	return files
 }
 
+// nothing is a command without a program: assignments, or redirections alone.
+func (s *scan) nothing(files []File) {
+	s.add(Command{Words: []Word{{Text: ":", Literal: true}}, Transparent: true, Files: files})
+}
+
 // call is about a simple command.
 func (s *scan) call(c *syntax.CallExpr, files []File, depth int) {
 	for _, a := range c.Assigns {
@@ -250,7 +255,7 @@ func (s *scan) call(c *syntax.CallExpr, files []File, depth int) {
 	}
 	words := s.words(c.Args, depth)
 	if len(words) == 0 {
-		s.add(Command{Words: []Word{{Text: ":", Literal: true}}, Files: files})
+		s.nothing(files)
 		return
 	}
 	if s.login && foreign[words[0].Text] {

@@ -43,7 +43,7 @@ type Command struct {
 	Words []Word
 	// Transparent says that it only starts the commands behind it, as the same user on the same
 	// machine, as they would have been started: nice, env, sh -c. A command of that kind does
-	// nothing else.
+	// nothing else; ":" stands for one without a program, as x=5.
 	Transparent bool
 	// Opaque says why it is not known what the program does; empty where that is its own.
 	Opaque string

@@ -93,6 +93,8 @@ func clusterAccess(t *testing.T) {
 	decide(t, request, "Approved")
 	wantContains(t, <-held, "deleted")
 
+	gatedShell(t, config)
+
 	watch := exec.Command("kubectl", "--kubeconfig", config, "get", "configmaps", "--watch")
 	var shown strings.Builder
 	watch.Stdout, watch.Stderr = &shown, &shown
@@ -120,6 +122,59 @@ func clusterAccess(t *testing.T) {
 			empty("get", "clusterroles,clusterrolebindings", "-l", v1alpha1.LabelGate+"="+gate, "-o", "name"))
 	})
 	kubectl(t, "delete", "-f", "config/samples/kubernetes/")
+}
+
+// gatedShell types into a shell in a container, over a real terminal.
+func gatedShell(t *testing.T, config string) {
+	t.Helper()
+	shell := exec.Command("script", "-qec", "kubectl --kubeconfig "+config+" exec -it deployment/orders -- sh", "/dev/null")
+	keys, err := shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown session
+	shell.Stdout, shell.Stderr = &shown, &shown
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- shell.Wait() }()
+	seen := 0
+	sees := func(text string) {
+		t.Helper()
+		eventually(t, "the terminal shows "+text, func() error {
+			at := strings.Index(shown.output()[seen:], text)
+			if at < 0 {
+				return errors.New(shown.output())
+			}
+			seen += at + len(text)
+			return nil
+		})
+	}
+	types := func(text string) {
+		t.Helper()
+		if _, err := keys.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sees(":/ $ ")
+	types("id\r")
+	sees("\nuid=")
+	types("cd /etc; ls | rm -rf /var/lib\r")
+	sees("only a few commands")
+	sees("[126] $ ")
+	types("echo begin; sleep 600\r")
+	sees("\nbegin")
+	types("\x03")
+	sees("[130] $ ")
+	types("kill -HUP 1\r")
+	sees("held for approval")
+	decide(t, pending(t, clusterGrant), "Approved")
+	sees(":/ $ ")
+	types("exit 3\r")
+	if err := <-ended; shell.ProcessState.ExitCode() != 3 {
+		t.Errorf("the shell ended with %v:\n%s", err, shown.output())
+	}
 }
 
 func sessionOpen(t *testing.T, grant string) error {

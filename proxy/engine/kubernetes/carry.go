@@ -24,6 +24,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
@@ -50,7 +51,7 @@ func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	defer stop()
 	defer func() { _ = conn.Close() }()
 	c := &carriage{tape: t, ways: map[string]httpstream.Stream{}, fail: cancel}
-	if err = c.openStreams(conn); err == nil {
+	if err = c.openStreams(conn, t.asked); err == nil {
 		err = c.run()
 	}
 	t.seal()
@@ -176,9 +177,8 @@ type carriage struct {
 	fail context.CancelCauseFunc
 }
 
-// openStreams opens what the client has, the error stream first, as the protocol wants it.
-func (c *carriage) openStreams(conn httpstream.Connection) error {
-	asked := c.tape.asked
+// openStreams opens what was asked for, the error stream first, as the protocol wants it.
+func (c *carriage) openStreams(conn httpstream.Connection, asked *kubeapi.Stream) error {
 	for _, way := range []struct {
 		stream string
 		is     bool
@@ -211,15 +211,28 @@ func (c *carriage) run() error {
 	}
 	said, err := io.ReadAll(io.LimitReader(c.ways[streamError], maxStatus))
 	outputs.Wait()
+	err = endOf(said, err)
+	if ended := new(exit); err == nil || errors.As(err, &ended) {
+		if rerr := c.tape.record(streamError, said); rerr != nil {
+			return rerr
+		}
+	}
+	return err
+}
+
+// ended waits until a command has ended, and returns as carry does.
+func (c *carriage) ended() error {
+	return endOf(io.ReadAll(io.LimitReader(c.ways[streamError], maxStatus)))
+}
+
+// endOf is what the error stream said at its end.
+func endOf(said []byte, err error) error {
 	status := &metav1.Status{}
-	if err != nil || json.Unmarshal(said, status) != nil || !slices.Contains([]string{metav1.StatusSuccess, metav1.StatusFailure}, status.Status) {
+	switch {
+	case err != nil || json.Unmarshal(said, status) != nil || !slices.Contains([]string{metav1.StatusSuccess, metav1.StatusFailure}, status.Status):
 		// An end without a word is none: the connection was cut.
 		return &policy.Refusal{Code: policy.CodeUpstream, Message: "the API server cut the stream before it said how the command ended", Hint: "find out what the command did"}
-	}
-	if err := c.tape.record(streamError, said); err != nil {
-		return err
-	}
-	if status.Status == metav1.StatusSuccess {
+	case status.Status == metav1.StatusSuccess:
 		return nil
 	}
 	return &exit{status}

@@ -57,6 +57,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := h.command(r, what, body)
 	verdict := h.session.Decide(c)
 	if isStream(what.facts) && what.facts.Known {
+		what.facts = h.opening(what.facts)
 		// Whom a stream leads to is asked once nothing else refuses it.
 		what.facts = withPods(what.facts, &kubeapi.Pods{Known: true})
 		c = h.command(r, what, body)

@@ -103,7 +103,11 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 	if held {
 		err = h.samePod(ctx, what.facts)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case what.facts.Opens:
+		err = h.carryGated(ctx, t, what, c)
+	default:
 		err = h.up.carry(ctx, t, what)
 	}
 	if rerr := h.session.Respond(permit, t.final(ctx, err)); rerr != nil {

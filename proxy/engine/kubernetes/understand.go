@@ -44,6 +44,11 @@ func (u *understood) uri() string {
 	return shown
 }
 
+// instead is a request for another stream of the same container.
+func (u *understood) instead(s *kubeapi.Stream) *understood {
+	return &understood{facts: u.facts, path: u.path, query: streamQuery(s).Encode()}
+}
+
 // understand establishes what is known of a request. What the API server could read in another
 // way is unknown.
 func understand(r *http.Request, body []byte) *understood {

@@ -34,9 +34,11 @@ type Process struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
 	Stderr io.Reader
+	// Ended is closed when it has ended.
+	Ended <-chan struct{}
 	// Wait returns the exit code when it has ended.
 	Wait func() (int, error)
-	// Signal sends a signal, INT or KILL, to the process group.
+	// Signal sends a signal, INT, HUP or KILL, to the process group.
 	Signal func(ctx context.Context, signal string, group int) error
 }
 
@@ -80,7 +82,8 @@ type session struct {
 	status  int
 }
 
-// Run serves a client until it or the shell ends, and returns the shell's exit code.
+// Run serves a client until it, the shell, or ctx ends, and returns the shell's exit code. After
+// the end of ctx the process must end by itself.
 func Run(ctx context.Context, c Config) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,6 +97,14 @@ func Run(ctx context.Context, c Config) (int, error) {
 	go s.output.copy()
 	go s.follow(ctx)
 	defer s.keys.close()
+	go func() {
+		// Nobody is left waiting at the prompt of a shell that is gone.
+		select {
+		case <-ctx.Done():
+		case <-c.Process.Ended:
+		}
+		s.keys.close()
+	}()
 	if err := s.begin(); err != nil {
 		return 0, err
 	}
@@ -107,6 +118,10 @@ func Run(ctx context.Context, c Config) (int, error) {
 			continue
 		}
 		if err := s.run(ctx, line); err != nil {
+			if ctx.Err() != nil && s.group != 0 {
+				// As the end of a terminal would. Who cannot be reached is left, as it would be.
+				_ = s.Process.Signal(context.WithoutCancel(ctx), "HUP", s.group)
+			}
 			return s.leave(err)
 		}
 	}

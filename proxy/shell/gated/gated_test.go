@@ -92,7 +92,11 @@ func start(t *testing.T, sh []string, decide func(ctx context.Context, line stri
 	}
 	w1.Close()
 	w2.Close()
-	ended := make(chan struct{})
+	ended, exited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
 	go func() {
 		defer close(ended)
 		code, err := Run(context.Background(), Config{Terminal: c, Name: "web-0", Random: rand.Reader, Done: func(int) error { return nil },
@@ -109,7 +113,8 @@ func start(t *testing.T, sh []string, decide func(ctx context.Context, line stri
 				return nil
 			},
 			Process: Process{Stdin: stdin, Stdout: stdout, Stderr: stderr,
-				Wait: func() (int, error) { _ = cmd.Wait(); return cmd.ProcessState.ExitCode(), nil },
+				Ended: exited,
+				Wait:  func() (int, error) { <-exited; return cmd.ProcessState.ExitCode(), nil },
 				Signal: func(_ context.Context, signal string, group int) error {
 					return syscall.Kill(-group, map[string]syscall.Signal{"INT": syscall.SIGINT, "KILL": syscall.SIGKILL}[signal])
 				}}})

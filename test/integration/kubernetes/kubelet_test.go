@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -119,6 +120,7 @@ func (k *kubelet) ExecInContainer(ctx context.Context, _, _, _ string, command [
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as container runtimes do
 	cmd.Stdout, cmd.Stderr = out, errOut
 	if tty {
 		cmd.Stderr = out
@@ -139,7 +141,11 @@ func (k *kubelet) ExecInContainer(ctx context.Context, _, _, _ string, command [
 	err = cmd.Wait()
 	failed := new(exec.ExitError)
 	if errors.As(err, &failed) {
-		return utilexec.CodeExitError{Err: err, Code: failed.ExitCode()}
+		code := failed.ExitCode()
+		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			code = 128 + int(status.Signal())
+		}
+		return utilexec.CodeExitError{Err: err, Code: code}
 	}
 	return err
 }

@@ -19,7 +19,8 @@ type KubernetesPermissionsApplyConfiguration struct {
 	// secrets is Denied (every request about Secrets is refused, whatever the role permits),
 	// Masked (what the role permits, with every value masked and the keys shown) or Readable.
 	Secrets *apiv1alpha1.SecretsMode `json:"secrets,omitempty"`
-	// exec is Denied, Commands (no terminal) or Raw (terminals and attach too: recorded, and
+	// exec is Denied, Commands (no terminal), Gated (also a shell in a terminal, whose lines are
+	// decided on one by one, as commands are) or Raw (terminals and attach too: recorded, and
 	// not understood). The role must permit it too.
 	Exec *apiv1alpha1.ExecMode `json:"exec,omitempty"`
 	// ports of pods that may be forwarded, for example [8080]; none without it. 1 to 64.
