@@ -164,7 +164,9 @@ type GrantCredentials struct {
 
 // AccessGrantStatus is what became of a grant.
 type AccessGrantStatus struct {
-	// conditions: Accepted, Approved, CredentialIssued, ProxyReady, Active, Ready and Stalled.
+	// conditions: Accepted, Approved, CredentialIssued, ProxyReady, Active, Ready and Stalled;
+	// on a Kubernetes Target SecretsReachable, which warns and forbids nothing: True where the
+	// role leads to values of Secrets, masked or not, through pods that the grant writes or enters.
 	// Ready means settled: Active, Expired and Revoked are Ready=True with that reason; Denied
 	// and Invalid are Ready=False with Stalled=True.
 	// +listType=map

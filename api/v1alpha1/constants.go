@@ -49,6 +49,7 @@ const (
 	ConditionActive            = "Active"
 	ConditionUpstreamReachable = "UpstreamReachable"
 	ConditionGateClean         = "GateNamespaceClean"
+	ConditionSecretsReachable  = "SecretsReachable"
 )
 
 // Condition reasons, shared with events.
@@ -69,6 +70,7 @@ const (
 	ReasonIdle              = "Idle"
 	ReasonInvalid           = "Invalid"
 	ReasonNamespaceRefuses  = "NamespaceRefuses"
+	ReasonOtherCluster      = "OtherCluster"
 	ReasonPending           = "Pending"
 	ReasonProgressing       = "Progressing"
 	ReasonReachable         = "Reachable"

@@ -79,6 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		conditions.Step[*scope]{Name: "revoke", Run: r.revoke},
 		conditions.Step[*scope]{Name: "expire", Run: r.expire},
 		conditions.Step[*scope]{Name: "accept", Run: r.accept},
+		conditions.Step[*scope]{Name: "weigh the role", Run: r.weigh},
 		conditions.Step[*scope]{Name: "approve", Run: r.approve},
 		conditions.Step[*scope]{Name: "schedule", Run: r.schedule},
 		conditions.Step[*scope]{Name: "issue the credential", Run: r.issue},
@@ -101,6 +102,7 @@ func (s *scope) end(reason, format string, a ...any) {
 		s.set.Remove(v1alpha1.ConditionActive)
 	}
 	s.set.False(v1alpha1.ConditionActive, reason, format, a...)
+	s.set.Remove(v1alpha1.ConditionSecretsReachable)
 	s.set.False(v1alpha1.ConditionCredentialIssued, v1alpha1.ReasonCredentialRemoved, format, a...)
 }
 

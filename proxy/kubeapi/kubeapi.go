@@ -4,6 +4,7 @@
 package kubeapi
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/cardea-dev/cardea/proxy/shell"
@@ -75,6 +76,23 @@ var makers = map[string][]string{
 	"":      {"pods", "podtemplates", "replicationcontrollers"},
 	"apps":  {"daemonsets", "deployments", "replicasets", "statefulsets"},
 	"batch": {"cronjobs", "jobs"},
+}
+
+// Maker is a resource from whose objects the cluster makes pods.
+type Maker struct{ Group, Resource string }
+
+// String returns RESOURCE or RESOURCE.GROUP.
+func (m Maker) String() string { return (&Facts{Group: m.Group, Resource: m.Resource}).Named() }
+
+// Makers returns the resources from whose objects the cluster makes pods, in order.
+func Makers() []Maker {
+	var all []Maker
+	for _, group := range slices.Sorted(maps.Keys(makers)) {
+		for _, resource := range makers[group] {
+			all = append(all, Maker{group, resource})
+		}
+	}
+	return all
 }
 
 // MakesPods reports whether pods will be made from what a request writes.

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -120,6 +121,35 @@ var _ = Describe("A grant on this cluster", func() {
 		Eventually(func(g Gomega) {
 			g.Expect(p.bindings(g)).To(BeEmpty())
 			g.Expect(p.users(g)).To(BeNil())
+		}).Should(Succeed())
+	})
+
+	It("tells whether its role leads to values of Secrets", func() {
+		p := newPlace()
+		reader, role := p.clusterRole(), v1alpha1.RoleReference{Kind: v1alpha1.RoleKindRole, Name: "deployer"}
+		p.withCluster(reader, role)
+		one, two := p.clusterGrant("reads", reader), p.clusterGrant("deploys", role)
+		Expect(k8s.Create(ctx, one)).To(Succeed())
+		Expect(k8s.Create(ctx, two)).To(Succeed())
+		reachable := func(of *v1alpha1.AccessGrant, status metav1.ConditionStatus, reason, message string) {
+			GinkgoHelper()
+			Eventually(func(g Gomega) {
+				c := meta.FindStatusCondition(get(g, of).Status.Conditions, v1alpha1.ConditionSecretsReachable)
+				g.Expect(c).To(And(HaveField("Status", status), HaveField("Reason", reason), HaveField("Message", ContainSubstring(message))))
+			}).Should(Succeed())
+		}
+		reachable(one, metav1.ConditionFalse, v1alpha1.ReasonUnreachable, "nothing")
+		reachable(two, metav1.ConditionUnknown, v1alpha1.ReasonReferenceMissing, "does not exist")
+		Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: p.shop, Name: "deployer"},
+			Rules: []rbacv1.PolicyRule{{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"patch"}}}})).To(Succeed())
+		touch(two)
+		reachable(two, metav1.ConditionTrue, v1alpha1.ReasonReachable, "deployments.apps")
+		Eventually(func(g Gomega) {
+			get(g, two).Spec.DesiredState = v1alpha1.GrantRevoked
+			g.Expect(k8s.Update(ctx, two)).To(Succeed())
+		}).Should(Succeed())
+		Eventually(func(g Gomega) {
+			g.Expect(meta.FindStatusCondition(get(g, two).Status.Conditions, v1alpha1.ConditionSecretsReachable)).To(BeNil())
 		}).Should(Succeed())
 	})
 
