@@ -285,6 +285,32 @@ func FuzzMasking(f *testing.F) {
 	})
 }
 
+// Any path is read or refused, masks what any object holds without an end, and masks a masked
+// object no further.
+func FuzzPaths(f *testing.F) {
+	f.Add("data.password", `{"data":{"password":"x"}}`)
+	f.Add("**.env[*].value", `{"spec":{"env":[{"value":"x"}]}}`)
+	f.Add(`data['a.b']`, `{"data":{"a.b":"x"}}`)
+	f.Fuzz(func(t *testing.T, text, doc string) {
+		p, err := objects.ParsePath(text)
+		v, derr := objects.Decode([]byte(doc))
+		o, ok := v.(map[string]any)
+		if err != nil || derr != nil || !ok {
+			t.Skip()
+		}
+		plan := objects.New("example.org", "things", false, []objects.Path{p})
+		plan.Object(o)
+		once, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Object(o)
+		if twice, err := json.Marshal(o); err != nil || string(once) != string(twice) {
+			t.Errorf("%v: masked once %s, twice %s", err, once, twice)
+		}
+	})
+}
+
 // plant puts a value wherever a Secret has one.
 func plant(o map[string]any, value, encoded string) {
 	applied, _ := json.Marshal(map[string]any{"data": map[string]any{"k": encoded}, "stringData": map[string]any{"k": value}})

@@ -233,3 +233,70 @@ func ruleChanges(t *testing.T, s *secret) {
 		return false
 	})
 }
+
+// What is held is asked about without its values, and is answered by the rules of when it goes on.
+func TestMaskedRequestsAreHeld(t *testing.T) {
+	s := newSecret(t)
+	made(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: s.name}, Data: map[string]string{"password": s.values[0]}})
+	const hold = `apiVersion: access.cardea.dev/v1alpha1
+kind: CommandRule
+metadata: {name: ask, namespace: gate}
+spec:
+  targetSelector: {}
+  match:
+  - {kubernetes: {verbs: [patch], resources: [secrets]}}
+  - {kubernetes: {verbs: [get], resources: [configmaps]}}
+  action: RequireApproval
+  approval: {required: 1, approvers: [{kind: Group, name: ops}], timeout: 10m, whilePending: Wait}`
+	g := start(t, "writer", "    secrets: Masked\n", hold)
+	seen := map[string]bool{}
+	held := func(out *output, args ...string) (ended <-chan struct{}, request string) {
+		ended = g.begin(t, out, args...)
+		until(t, "it is held", func() bool {
+			requests, err := filepath.Glob(filepath.Join(g.dir, ".approvals", "*.yaml"))
+			for _, r := range requests {
+				if !seen[r] {
+					request, seen[r] = r, true
+				}
+			}
+			return err == nil && request != ""
+		})
+		return ended, request
+	}
+	approve := func(request string) string {
+		b, err := os.ReadFile(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, request, strings.Replace(string(b), "status:\n", "status:\n  decisions:\n  - {approver: olga, groups: [ops], decision: Approved}\n", 1))
+		return string(b)
+	}
+	var out output
+	ended, request := held(&out, "patch", "secret", s.name, "-p", `{"stringData":{"more":"`+s.values[0]+`"}}`, "-o", "yaml")
+	asked := approve(request)
+	<-ended
+	if s.leaked([]byte(asked)) != "" || !strings.Contains(asked, "PATCH") {
+		t.Errorf("the approver is asked\n%s", asked)
+	}
+	if s.leaked([]byte(out.String())) != "" || !strings.Contains(out.String(), "more: ") {
+		t.Errorf("kubectl patch shows\n%s", out.String())
+	}
+
+	var late output
+	ended, request = held(&late, "get", "configmap", s.name, "-o", "yaml")
+	path := filepath.Join(g.dir, "gate.yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(b)+"\n---\n"+fieldsRule)
+	until(t, "the rule is in force", func() bool {
+		out, _ := g.kubectl("get", "configmaps", "--field-selector", "data.password=x")
+		return strings.Contains(out, "CDA-2004")
+	})
+	approve(request)
+	<-ended
+	if s.leaked([]byte(late.String())) != "" || !strings.Contains(late.String(), "CDA-") {
+		t.Errorf("kubectl get shows\n%s", late.String())
+	}
+}

@@ -190,8 +190,21 @@ func maskedInEveryForm(t *testing.T, g *gate, s *secret) {
 			}
 		})
 	}
-	if status, out := g.ask(t, http.MethodHead, one, "", "", ""); status != http.StatusMethodNotAllowed && status != http.StatusOK || s.leaked(out) != "" || bytes.Contains(out, []byte("Content-Length: ")) && !bytes.Contains(out, []byte("Content-Length: 0")) {
-		t.Errorf("HEAD, status %d, tells:\n%s", status, out)
+	older := &gate{config: rest.CopyConfig(g.config)}
+	older.config.NextProtos = []string{"http/1.1"}
+	for name, g := range map[string]*gate{"HTTP/2": g, "HTTP/1.1": older} {
+		for _, path := range []string{one, all, all + "?watch=1&timeoutSeconds=1"} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				t.Parallel()
+				if status, out := g.ask(t, http.MethodGet, path, "", "", ""); status != http.StatusOK || s.leaked(out) != "" || !bytes.Contains(out, []byte(mask)) {
+					t.Errorf("status %d, %s", status, out)
+				}
+				status, out := g.ask(t, http.MethodHead, path, "", "", "")
+				if status != http.StatusOK && status != http.StatusMethodNotAllowed || s.leaked(out) != "" || bytes.Contains(out, []byte("Content-Length: ")) && !bytes.Contains(out, []byte("Content-Length: 0")) {
+					t.Errorf("HEAD, status %d, tells:\n%s", status, out)
+				}
+			})
+		}
 	}
 }
 
