@@ -92,7 +92,8 @@ type Admission struct {
 	Masks     Masks
 	// Detectors find what is to be replaced in text of columns without a mask; nil for none.
 	Detectors *detect.Set
-	// Fields are what is masked of objects of an API server; nil for another Target.
+	// Fields are what is masked of objects of an API server; nil for another Target. Without
+	// them every value of Secrets is.
 	Fields Fields
 }
 

@@ -29,8 +29,11 @@ var (
 // planFor says what is masked of the answer to a request, by the policy of now.
 func (h *handler) planFor(f *kubeapi.Facts) *objects.Plan {
 	fields := h.session.Admission().Fields
-	if fields == nil || !f.Known {
+	switch {
+	case !f.Known:
 		return nil
+	case fields == nil:
+		return objects.New(f.Group, f.Resource, true, nil)
 	}
 	return fields.Plan(f)
 }

@@ -202,32 +202,28 @@ func TestLargeAnswers(t *testing.T) {
 
 // Whatever comes, no value of a Secret is in what goes, in any form.
 func FuzzMaskedAnswers(f *testing.F) {
-	f.Add(`{"kind":"Secret","apiVersion":"v1","metadata":{"name":"n"},"data":{"a":"cTdaeC1zZWNyZXQtV2szOQ=="}}`)
-	f.Add(`{"kind":"SecretList","apiVersion":"v1","items":[{"data":{"a":"cTdaeC1zZWNyZXQtV2szOQ=="},"stringData":{"b":"q7Zx-secret-Wk39"}}]}`)
-	f.Add(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[{"cells":["a"],"object":{"data":{"a":"q7Zx-secret-Wk39"}}}]}`)
-	f.Add(`{"kind":"Status","apiVersion":"v1","items":[],"data":{"a":"q7Zx-secret-Wk39"}}`)
+	f.Add(`{"kind":"Secret","apiVersion":"v1","metadata":{"name":"n"},"type":"Opaque"}`)
+	f.Add(`{"kind":"SecretList","apiVersion":"v1","metadata":{},"items":[{"data":{"a":"eA=="}}]}`)
+	f.Add(`{"apiVersion":"v1","items":[{"data":{"a":"eA=="}}],"kind":"SecretList","metadata":{}}`)
+	f.Add(`{"kind":"Status","apiVersion":"v1","message":"x","details":{"causes":[]}}`)
 	f.Fuzz(func(t *testing.T, body string) {
 		const value, mark = "q7Zx-secret-Wk39", "cTdaeC1zZWNyZXQtV2szOQ"
-		var o map[string]json.RawMessage
-		if json.Unmarshal([]byte(body), &o) != nil {
+		doc, err := objects.Decode([]byte(body))
+		o, ok := doc.(map[string]any)
+		if err != nil || !ok || objects.IsTable(o) {
 			t.Skip()
 		}
-		// The values are where Secrets have them, and what else there is holds none.
-		for name, v := range o {
-			if name != "items" && bytes.Contains(v, []byte(value)) || bytes.Contains(v, []byte(mark)) {
-				delete(o, name)
-			}
-		}
-		o["data"] = json.RawMessage(`{"k":"` + mark + `==","l":["` + value + `"]}`)
-		o["items"] = json.RawMessage(`[{"data":{"k":"` + mark + `=="},"stringData":{"k":"` + value + `"}}]`)
+		o["data"] = map[string]any{"k": mark + "==", "l": []any{value}}
+		o["items"] = []any{map[string]any{"data": map[string]any{"k": mark + "=="}, "stringData": map[string]any{"k": value}}}
 		b, err := json.Marshal(o)
 		if err != nil {
+			t.Fatal(err)
+		}
+		// What else there is holds none.
+		if bytes.Count(b, []byte(value)) != 2 || bytes.Count(b, []byte(mark)) != 2 {
 			t.Skip()
 		}
 		got, err := masking(objects.New("", "secrets", true, nil), string(b), Limits{})
-		if objects.IsTable(map[string]any{"kind": trimmed(o["kind"]), "apiVersion": trimmed(o["apiVersion"])}) {
-			t.Skip()
-		}
 		forms := [][]byte{got}
 		for _, form := range media[1:] {
 			if e, eerr := encode(got, form); err == nil && eerr == nil {
@@ -241,5 +237,3 @@ func FuzzMaskedAnswers(f *testing.F) {
 		}
 	})
 }
-
-func trimmed(v json.RawMessage) string { return strings.Trim(string(v), `"`) }
