@@ -40,7 +40,7 @@ const (
 func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn, err := u.open(ctx, t, what)
+	conn, err := u.open(ctx, what, remotecommand.StreamProtocolV4Name, func() { t.asking.Store(true) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -62,9 +62,10 @@ func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	return err
 }
 
-// open connects to the API server and asks it for a stream. Identity is set here, on a
-// request that holds nothing of the client's but what was understood.
-func (u *upstream) open(ctx context.Context, t *tape, what *understood) (httpstream.Connection, error) {
+// open connects to the API server and asks it for streams of a protocol; asking is called
+// before the request is sent. Identity is set here, on a request that holds nothing of the
+// client's but what was understood.
+func (u *upstream) open(ctx context.Context, what *understood, protocol string, asking func()) (httpstream.Connection, error) {
 	login, err := u.session.Login(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func (u *upstream) open(ctx context.Context, t *tape, what *understood) (httpstr
 	}
 	r.Header = http.Header{
 		httpstream.HeaderConnection: {httpstream.HeaderUpgrade}, httpstream.HeaderUpgrade: {spdy.HeaderSpdy31},
-		httpstream.HeaderProtocolVersion: {remotecommand.StreamProtocolV4Name}, "User-Agent": {"cardea-proxy"},
+		httpstream.HeaderProtocolVersion: {protocol}, "User-Agent": {"cardea-proxy"},
 		transport.ImpersonateUserHeader: {u.user},
 	}
 	if login.Token != "" {
@@ -91,7 +92,7 @@ func (u *upstream) open(ctx context.Context, t *tape, what *understood) (httpstr
 		return nil, unreachable(errors.New("the connection failed"))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	t.asking.Store(true)
+	asking()
 	upgraded, err := u.upgrade(conn, r)
 	if !stop() && err == nil {
 		_ = upgraded.Close()
@@ -142,7 +143,7 @@ func (u *upstream) upgrade(conn net.Conn, r *http.Request) (httpstream.Connectio
 	if answer.StatusCode != http.StatusSwitchingProtocols {
 		return nil, refusedBy(answer)
 	}
-	if answer.Header.Get(httpstream.HeaderProtocolVersion) != remotecommand.StreamProtocolV4Name || answer.Header.Get(httpstream.HeaderUpgrade) != spdy.HeaderSpdy31 {
+	if answer.Header.Get(httpstream.HeaderProtocolVersion) != r.Header.Get(httpstream.HeaderProtocolVersion) || answer.Header.Get(httpstream.HeaderUpgrade) != spdy.HeaderSpdy31 {
 		return nil, unreachable(errors.New("it speaks another version of the protocol of streams"))
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {

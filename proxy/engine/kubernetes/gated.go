@@ -109,7 +109,7 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stream := &kubeapi.Stream{Container: what.facts.Stream.Container, Command: []string{shellOf(what.facts.Stream)}, Stdin: true, Stdout: true, Stderr: true}
-	conn, err := h.up.open(ctx, t, what.instead(stream))
+	conn, err := h.up.open(ctx, what.instead(stream), remotecommand.StreamProtocolV4Name, func() { t.asking.Store(true) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -249,7 +249,7 @@ func (s *gatedShell) signal(ctx context.Context, signal string, group int) error
 	// The form that dash, bash and busybox all understand.
 	stream := &kubeapi.Stream{Container: s.what.facts.Stream.Container, Stderr: true,
 		Command: []string{shellOf(s.what.facts.Stream), "-c", `kill "-$1" "-$2"`, "kill", signal, strconv.Itoa(group)}}
-	conn, err := s.handler.up.open(ctx, s.tape, s.what.instead(stream))
+	conn, err := s.handler.up.open(ctx, s.what.instead(stream), remotecommand.StreamProtocolV4Name, func() {})
 	if err != nil {
 		return err
 	}

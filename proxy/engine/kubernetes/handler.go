@@ -69,7 +69,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if verdict.Action != policy.Deny && isStream(what.facts) {
 		if what.facts.Stream == nil {
-			refuse(w, h.session.Refuse(c, &policy.Refusal{Code: policy.CodeNotPermitted, Message: "this gate carries no port-forward", Hint: "ask an administrator"}))
+			h.servePorts(w, r, what, c, verdict)
 			return
 		}
 		h.serveStream(w, r, what, c, verdict)

@@ -70,6 +70,10 @@ func understand(r *http.Request, body []byte) *understood {
 		return u
 	}
 	u.facts = resourceFacts(info)
+	if u.facts.Known && u.facts.Subresource == "portforward" && len(query) > 0 {
+		u.facts = &kubeapi.Facts{Unknown: "it names ports in an old way"}
+		return u
+	}
 	if u.facts.Known && isStream(u.facts) && u.facts.Subresource != "portforward" {
 		stream, why := streamOf(u.facts.Subresource, query)
 		if why != "" {

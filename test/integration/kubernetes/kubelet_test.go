@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,9 +18,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // node is the kubelet of the test's cluster.
@@ -38,6 +39,7 @@ func newKubelet() *kubelet {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
 	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.attach)
+	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
 	k.Server = httptest.NewTLSServer(mux)
 	return k
 }
@@ -61,13 +63,19 @@ func (k *kubelet) join(ctx context.Context) error {
 	if err := admin.Status().Update(ctx, n); err != nil {
 		return err
 	}
-	if err := admin.Create(ctx, pod("web", nil)); err != nil {
-		return err
+	for _, p := range []*corev1.Pod{pod("web", nil), pod("host", func(s *corev1.PodSpec) { s.HostPID = true })} {
+		if err := admin.Create(ctx, p); err != nil {
+			return err
+		}
+		p.Status.Phase = corev1.PodRunning
+		if err := admin.Status().Update(ctx, p); err != nil {
+			return err
+		}
 	}
-	return admin.Create(ctx, pod("host", func(s *corev1.PodSpec) { s.HostPID = true }))
+	return nil
 }
 
-func pod(name string, change func(*corev1.PodSpec)) client.Object {
+func pod(name string, change func(*corev1.PodSpec)) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
 		Spec: corev1.PodSpec{NodeName: "node", Containers: []corev1.Container{{Name: "main", Image: "main", Stdin: true, TTY: true}}}}
 	if change != nil {
@@ -96,6 +104,35 @@ func (k *kubelet) attach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	remotecommand.ServeAttach(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), o, patient, patient, []string{remotecommand.StreamProtocolV4Name})
+}
+
+func (k *kubelet) portForward(w http.ResponseWriter, r *http.Request) {
+	k.reached.Add(1)
+	o, err := portforward.NewV4Options(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	portforward.ServePortForward(w, r, k, r.PathValue("pod"), "", o, patient, patient, portforward.SupportedProtocols)
+}
+
+// PortForward implements portforward.PortForwarder: the pod's network is this machine's.
+func (k *kubelet) PortForward(ctx context.Context, _, _ string, port int32, stream io.ReadWriteCloser) error {
+	k.running.Add(1)
+	defer k.running.Add(-1)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return fmt.Errorf("failed to connect to port %d", port)
+	}
+	defer func() { _ = conn.Close() }()
+	go func() {
+		_, _ = io.Copy(conn, stream)
+		if c, ok := conn.(*net.TCPConn); ok {
+			_ = c.CloseWrite()
+		}
+	}()
+	_, err = io.Copy(stream, conn)
+	return err
 }
 
 // AttachContainer implements remotecommand.Attacher: what the container does is to echo.
