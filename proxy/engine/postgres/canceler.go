@@ -97,8 +97,8 @@ func (c *canceler) begin() <-chan struct{} {
 	return c.sent
 }
 
-// last cancels what still runs when the session has ended.
-func (c *canceler) last() { c.send(context.Background()) }
+// last begins to cancel what still runs when the session has ended.
+func (c *canceler) last() { c.wg.Go(func() { c.send(context.Background()) }) }
 
 // send asks the target to cancel. That it failed changes nothing: the connection is closed
 // next, or the client asks again.

@@ -152,11 +152,14 @@ func (r *relay) run(ctx context.Context) error {
 	end(errEnded)
 	canceler.stop()
 	r.part(ended, left, canceler) //nolint:contextcheck // ctx has ended; what is cancelled then has its own bound
+	// The client is told while the target, which may not answer, is.
+	err = r.last(err)
 	canceling.Wait()
-	return r.last(err)
+	r.leave()
+	return err
 }
 
-// part stops both sides, cancels what the target runs, and waits for all of it. No side
+// part stops both sides, waits for them, and begins to cancel what the target runs. No side
 // waits longer than the farewell for the other.
 func (r *relay) part(ended <-chan error, left int, c *canceler) {
 	r.ending.Store(true)
@@ -172,9 +175,8 @@ func (r *relay) part(ended <-chan error, left int, c *canceler) {
 }
 
 // last records what became of commands in flight, tells the client why the session ends,
-// and closes both legs. Both sides are done.
+// and closes its leg. Both sides are done.
 func (r *relay) last(err error) error {
-	defer r.leave()
 	recorded := r.unknown()
 	if errors.Is(err, errGone) && recorded == nil {
 		_ = r.conn.tls.Close()
