@@ -163,7 +163,7 @@ func gatedShell(t *testing.T, config string) {
 	types("cd /etc; ls | rm -rf /var/lib\r")
 	sees("only a few commands")
 	sees("[126] $ ")
-	types("echo begin; sleep 600\r")
+	types("sh -c 'echo begin; sleep 600'\r")
 	sees("\nbegin")
 	types("\x03")
 	sees("[130] $ ")

@@ -25,7 +25,7 @@ const (
 var (
 	// ErrProtocol is the end of a session whose shell said what no shell says.
 	ErrProtocol = errors.New("the shell in the target does not answer as expected")
-	// errDied is the end of a shell that was killed by a second interrupt.
+	// errDied is the end of a shell that was killed by a third interrupt.
 	errDied = errors.New("the shell ended")
 )
 
@@ -296,22 +296,25 @@ func wrap(line string, status int, stateful bool) string {
 	return "(trap 'exit 130' INT; " + before + "eval " + quoted + ") </dev/null 3>&-; " + report
 }
 
-// interrupt ends what the session is about: the wait for a decision, or a command, or, the
-// second time, the shell.
+// interrupt ends what the session is about: the wait for a decision, or a command, which may
+// miss one that comes as it starts, or, the third time, the shell.
 func (s *session) interrupt(ctx context.Context, cancel context.CancelFunc, times int) {
 	cancel()
 	if times == 0 {
 		return
 	}
 	signal := "INT"
-	if times > 1 {
+	if times > 2 {
 		signal = "KILL"
 	}
 	if err := s.Process.Signal(ctx, signal, s.group); err != nil {
 		s.say("the command was not interrupted: " + err.Error())
 		return
 	}
-	if times == 1 {
+	switch times {
+	case 1:
+		s.say("^C")
+	case 2:
 		s.say("^C (again ends the shell)")
 	}
 }

@@ -222,10 +222,12 @@ func TestInterrupt(t *testing.T) {
 }
 
 // A command that ignores the interrupt ends with the shell, at the second one.
-func TestSecondInterrupt(t *testing.T) {
+func TestInterruptsOfWhatIgnoresThem(t *testing.T) {
 	c := start(t, []string{"/bin/sh"}, nil)
 	c.typed("trap '' INT; x=1; while true; do echo on; sleep 0.1; done\r")
 	c.see("\r\non")
+	c.typed("\x03")
+	c.see("^C\r\n")
 	c.typed("\x03")
 	c.see("again ends the shell")
 	c.typed("\x03")

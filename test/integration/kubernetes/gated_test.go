@@ -115,7 +115,7 @@ func TestGatedShell(t *testing.T) {
 				p.sees(step.shows)
 				p.sees("$ ")
 			}
-			p.types("echo begin; sleep 600; echo after\r")
+			p.types("sh -c 'echo begin; sleep 600'; echo after\r")
 			p.sees("\r\nbegin\r\n")
 			p.types("\x03")
 			if shown := p.sees("[130] $ "); strings.Contains(shown, "\r\nafter") {
@@ -190,7 +190,7 @@ func recordedShell(t *testing.T, g *gate, marker string) {
 			t.Errorf("the recording says of %q %q, want %q", line, decisions[line], want)
 		}
 	}
-	for line, want := range map[string]string{"sh": "exit 3", "$ echo one; echo two": "exit 0", "$ echo begin; sleep 600; echo after": "exit 130"} {
+	for line, want := range map[string]string{"sh": "exit 3", "$ echo one; echo two": "exit 0", "$ sh -c 'echo begin; sleep 600'; echo after": "exit 130"} {
 		if ends[line] != want {
 			t.Errorf("the recording says that %q ended with %q, want %q", line, ends[line], want)
 		}
