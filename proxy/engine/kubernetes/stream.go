@@ -100,6 +100,9 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 		return err
 	}
 	t.permit = permit
+	if stream := archived(what.facts.Shell); stream != "" && !t.asked.TTY {
+		t.files = list(stream, h.session, permit)
+	}
 	if held {
 		err = h.samePod(ctx, what.facts)
 	}
@@ -110,6 +113,7 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 	default:
 		err = h.up.carry(ctx, t, what)
 	}
+	t.files.end()
 	if rerr := h.session.Respond(permit, t.final(ctx, err)); rerr != nil {
 		return rerr
 	}

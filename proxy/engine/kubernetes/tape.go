@@ -27,6 +27,7 @@ type tape struct {
 	asked   *kubeapi.Stream
 	runs    sync.WaitGroup // what reads of the client; ends when the client is closed
 	asking  atomic.Bool    // the API server was asked, and may have begun
+	files   *listing       // of the archive that passes; nil for none
 
 	mu        sync.Mutex // orders what is recorded of output
 	left      int64
@@ -38,6 +39,13 @@ type tape struct {
 
 // input records a part of what the client sends. Only a nil error lets it pass.
 func (t *tape) input(stream string, p []byte) error {
+	if err := t.take(stream, p); err != nil {
+		return err
+	}
+	return t.files.write(stream, p)
+}
+
+func (t *tape) take(stream string, p []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
@@ -63,6 +71,9 @@ func (t *tape) inputEnded() error {
 // output records a part of what comes back, and passes it on.
 func (t *tape) output(stream string, p []byte) error {
 	if err := t.record(stream, p); err != nil {
+		return err
+	}
+	if err := t.files.write(stream, p); err != nil {
 		return err
 	}
 	return t.client.write(stream, p)

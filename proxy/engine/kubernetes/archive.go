@@ -1,0 +1,137 @@
+package kubernetes
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/session"
+	"github.com/cardea-dev/cardea/proxy/shell"
+)
+
+// archived returns which stream of a command is a tar archive, as kubectl cp has it: stdout
+// where files leave the pod, stdin where they enter; empty for any other command.
+func archived(f *shell.Facts) string {
+	if f == nil || !f.Known {
+		return ""
+	}
+	starts := slices.DeleteFunc(slices.Clone(f.Commands), func(c shell.Command) bool { return c.Transparent })
+	if len(starts) != 1 || len(starts[0].Files) > 0 || path.Base(starts[0].Words[0].Text) != "tar" {
+		return ""
+	}
+	words := starts[0].Words[1:]
+	for i, w := range words {
+		if !w.Literal || strings.HasPrefix(w.Text, "--") {
+			continue
+		}
+		// The first word may be without a hyphen: tar cf - PATH.
+		if i > 0 && !strings.HasPrefix(w.Text, "-") || !strings.HasSuffix(w.Text, "f") || i+1 == len(words) || !words[i+1].Literal || words[i+1].Text != "-" {
+			continue
+		}
+		switch flags := w.Text; {
+		case strings.ContainsAny(flags, "zjJZaM"):
+			return "" // compressed, or in volumes
+		case strings.Contains(flags, "c"):
+			return streamStdout
+		case strings.Contains(flags, "x"):
+			return streamStdin
+		}
+	}
+	return ""
+}
+
+// listing records what a tar archive holds, as the archive passes. The bytes themselves are
+// passed on, and recorded, as those of any stream.
+type listing struct {
+	stream string
+	to     *io.PipeWriter
+	done   chan struct{}
+}
+
+// list begins to read an archive. What it records belongs to a command.
+func list(stream string, s *session.Session, permit session.Permit) *listing {
+	from, to := io.Pipe()
+	l := &listing{stream: stream, to: to, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		err := entries(from, func(text string, size int64) error {
+			return s.Respond(permit, &recording.Response{Tag: text, ByteCount: size})
+		})
+		// What cannot be recorded does not pass.
+		_ = from.CloseWithError(err)
+	}()
+	return l
+}
+
+// write is told what passes in a stream. Only a nil error lets it pass.
+func (l *listing) write(stream string, p []byte) error {
+	if l == nil || l.stream != stream {
+		return nil
+	}
+	if _, err := l.to.Write(p); err != nil {
+		return fmt.Errorf("list the archive: %w", err)
+	}
+	return nil
+}
+
+// end waits until all that passed is recorded.
+func (l *listing) end() {
+	if l == nil {
+		return
+	}
+	_ = l.to.Close()
+	<-l.done
+}
+
+// entries reads an archive to its end and beyond, and has each entry recorded. It returns only
+// errors of that.
+func entries(from io.Reader, record func(text string, size int64) error) error {
+	archive := tar.NewReader(from)
+	for {
+		h, err := archive.Next()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				if err := record("the rest of the archive is not understood", 0); err != nil {
+					return err
+				}
+			}
+			_, _ = io.Copy(io.Discard, from) // it ends by being closed
+			return nil
+		}
+		text, size := entry(h, archive)
+		if err := record(text, size); err != nil {
+			return err
+		}
+	}
+}
+
+// entry says what one entry is, with the digest of a file. A sparse file is not expanded.
+func entry(h *tar.Header, content io.Reader) (text string, size int64) {
+	sparse := h.Typeflag == tar.TypeGNUSparse
+	for key := range h.PAXRecords {
+		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
+	}
+	switch {
+	case sparse:
+		return fmt.Sprintf("sparse file %q, %d bytes", h.Name, h.Size), h.Size
+	case h.Typeflag == tar.TypeReg:
+		sum := sha256.New()
+		n, err := io.Copy(sum, content)
+		if err != nil {
+			return fmt.Sprintf("file %q, cut after %d of %d bytes", h.Name, n, h.Size), n
+		}
+		return fmt.Sprintf("file %q, %d bytes, SHA-256 %s", h.Name, n, hex.EncodeToString(sum.Sum(nil))), n
+	case h.Typeflag == tar.TypeDir:
+		return fmt.Sprintf("folder %q", h.Name), 0
+	case h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink:
+		return fmt.Sprintf("link %q to %q", h.Name, h.Linkname), 0
+	}
+	return fmt.Sprintf("entry %q of type %q", h.Name, string(h.Typeflag)), 0
+}
