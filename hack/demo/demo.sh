@@ -132,8 +132,46 @@ approver() {
   fi
 }
 
+cluster() {
+  step "4. The same for kubectl: an hour of the namespace shop, on this very cluster"
+  if kubectl -n $GATE get accessgrant cluster-agent >/dev/null 2>&1; then run kubectl -n $GATE delete accessgrant cluster-agent; fi
+  run kubectl apply -f config/samples/kubernetes/
+  wait_for 300 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/cluster-agent --timeout=1s ||
+    { kubectl -n $GATE get accessgrant cluster-agent -o yaml; fail "the grant did not become ready; its conditions are above"; }
+  run kubectl -n $GATE rollout status deployment/cardea-proxy --timeout=300s
+  note "The Secret holds a kubeconfig for pods of the shop. From here the gate is reached by a forwarded port:"
+  kubectl -n shop get secret cardea-cluster-agent -o go-template='{{.data.kubeconfig | base64decode}}' > "$work/kubeconfig"
+  chmod 600 "$work/kubeconfig"
+  show kubectl -n $GATE port-forward service/cardea-proxy :6443
+  kubectl -n $GATE port-forward service/cardea-proxy :6443 > "$work/forwarded" 2>&1 &
+  wait_for 60 "the port is forwarded" grep -q '^Forwarding from 127' "$work/forwarded" || { cat "$work/forwarded"; fail "the port was not forwarded"; }
+  kubectl --kubeconfig "$work/kubeconfig" config set-cluster $GATE/cluster-agent --tls-server-name=cardea-proxy.$GATE.svc \
+    --server="https://$(sed -n 's/^Forwarding from \(127[^ ]*\) .*/\1/p' "$work/forwarded")" >/dev/null
+  wait_for 120 "every part knows of the grant" as_agent get pods || true   # what is wrong shows in the next line
+  as_agent_shown auth whoami
+  as_agent_shown get pods
+  note "Secrets are masked, and a command is understood, in whatever shell it is wrapped:"
+  as_agent_shown get secret orders-admin -o 'jsonpath={.data}'; echo
+  if as_agent get secret orders-admin -o yaml | grep -q "$(kubectl -n shop get secret orders-admin -o 'jsonpath={.data.password}')"; then fail "a Secret came back unmasked"; fi
+  as_agent_shown exec deployment/orders -- sh -c 'id; cat /etc/os-release; rm -rf /var/lib' || true
+  note "A shell in a terminal is gated: each line is decided on before it runs."
+  show kubectl exec -it deployment/orders -- sh
+  { wait_shown ' \$ '; printf 'id\r'; wait_shown 'uid='; printf 'cd /etc; ls | rm -rf /var/lib\r'; wait_shown 'CDA-2001'; printf 'exit\r'; sleep 1; } |
+    timeout 120 script -qec "kubectl --kubeconfig $work/kubeconfig exec -it deployment/orders -- sh" /dev/null > "$work/shell" 2>&1 || true
+  tr -d '\r' < "$work/shell" | sed 's/^/    /'
+  grep -q 'CDA-2001' "$work/shell" || fail "the shell was not gated"
+  run kubectl patch agrant cluster-agent -n $GATE --type=merge -p '{"spec":{"desiredState":"Revoked"}}'
+  wait_for 120 "nothing is left of its rights" eval '[ -z "$(kubectl -n shop get rolebindings -l access.cardea.dev/grant -o name)" ]' || fail "the grant's RoleBinding is still there"
+  as_agent_shown get pods || true
+}
+
+# as_agent is kubectl with the grant's kubeconfig.
+as_agent() { kubectl --kubeconfig "$work/kubeconfig" "$@"; }
+as_agent_shown() { show kubectl "$@"; as_agent "$@" 2>&1 | sed -u 's/^/    /'; }
+wait_shown() { local i; for i in $(seq 600); do if grep -q "$1" "$work/shell" 2>/dev/null; then return; fi; sleep .1; done; }
+
 audit() {
-  step "4. See what happened"
+  step "5. See what happened"
   run kubectl -n $GATE get cardea
   run kubectl access sessions -n $GATE
   local grant session
@@ -145,7 +183,7 @@ audit() {
 }
 
 revoke() {
-  step "5. Revoke it, in the middle of a session"
+  step "6. Revoke the database, in the middle of a session"
   local query='SELECT id, name FROM customers'
   show kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\""
   { kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\"" >"$work/open" 2>&1 || true; milliseconds >"$work/cut"; } &
@@ -171,6 +209,7 @@ prepare
 install
 grant
 use
+cluster
 audit
 revoke
 

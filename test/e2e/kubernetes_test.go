@@ -68,7 +68,7 @@ func clusterAccess(t *testing.T) {
 		"a Deployment":                {[]string{"get", "deployment", "orders", "-o", "name"}, "deployment.apps/orders", false},
 		"another namespace":           {[]string{"get", "pods", "-n", "kube-system"}, "CDA-", true},
 		"all namespaces":              {[]string{"get", "pods", "-A"}, "CDA-", true},
-		"Secrets":                     {[]string{"get", "secrets"}, "CDA-", true},
+		"Secrets":                     {[]string{"get", "secret", "orders-admin", "-o", "jsonpath={.data.password}"}, "W21hc2tlZCBieSBjYXJkZWFd", false},
 		"what its role does not give": {[]string{"scale", "deployment/orders", "--replicas=0"}, "forbidden", true},
 		"somebody else":               {[]string{"get", "pods", "--as=system:admin"}, "orders-", false}, // the header is not passed on
 		"the truth of what it may":    {[]string{"auth", "can-i", "create", "configmaps"}, "yes", false},
