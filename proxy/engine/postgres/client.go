@@ -223,9 +223,10 @@ func (r *relay) refuse(err error, simple bool) error {
 		r.discarding = !simple
 		return nil
 	}
+	// What is not answered yet may open a transaction, or take one out of its failure.
 	open := r.status == inTransaction || r.executes > 0
 	r.queue.each(func(a *await) { open = open || a.kind == awaitExecute || a.kind == awaitQuery })
-	open = open && r.status != failed && !r.skipping
+	open = open && !r.skipping
 	r.told = true
 	r.queue.push(await{kind: awaitNothing, failure: f, ready: simple && !open})
 	if open {
