@@ -58,6 +58,10 @@ fuzz: ## Run every fuzz test for FUZZTIME
 bench: preflight ## Measure the gate against direct, PgBouncer and a bare relay; about 35 minutes
 	go test -tags bench -run '^$$' -bench . -benchtime 1x -timeout 90m ./test/bench
 
+.PHONY: bench-kubernetes
+bench-kubernetes: preflight ## Measure kubectl's requests and streams through the gate against direct; about 5 minutes
+	hack/unit.sh -tags bench -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/integration/kubernetes
+
 .PHONY: preflight
 preflight: ## Check this machine and, as root on Debian, install what is missing
 	hack/preflight.sh

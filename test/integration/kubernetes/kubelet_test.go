@@ -40,6 +40,7 @@ func newKubelet() *kubelet {
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
 	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.attach)
 	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
+	mux.HandleFunc("/containerLogs/{namespace}/{pod}/{container}", k.logs)
 	k.Server = httptest.NewTLSServer(mux)
 	return k
 }
@@ -104,6 +105,18 @@ func (k *kubelet) attach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	remotecommand.ServeAttach(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), o, patient, patient, []string{remotecommand.StreamProtocolV4Name})
+}
+
+// logs are a GiB.
+func (k *kubelet) logs(w http.ResponseWriter, _ *http.Request) {
+	k.reached.Add(1)
+	line := []byte(strings.Repeat("a line of a container's log, as long as many are\n", 1<<8))
+	for left := 1 << 30; left > 0; left -= len(line) {
+		line = line[:min(len(line), left)]
+		if _, err := w.Write(line); err != nil {
+			return
+		}
+	}
 }
 
 func (k *kubelet) portForward(w http.ResponseWriter, r *http.Request) {

@@ -107,7 +107,7 @@ type gate struct {
 
 // start starts a proxy whose grant permits a ClusterRole in namespace shop. Permissions are
 // more lines of its block; more are more documents.
-func start(t *testing.T, role, permissions string, more ...string) *gate {
+func start(t testing.TB, role, permissions string, more ...string) *gate {
 	t.Helper()
 	port, err := ports.Take()
 	if err != nil {
@@ -184,7 +184,7 @@ func (g *gate) begin(t *testing.T, out *output, args ...string) <-chan struct{} 
 	return ended
 }
 
-func (g *gate) stop(t *testing.T) {
+func (g *gate) stop(t testing.TB) {
 	t.Helper()
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -252,7 +252,7 @@ spec:
 %s`, role, permissions)
 }
 
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	late := time.After(patience)
 	look := time.NewTicker(20 * time.Millisecond)
@@ -266,7 +266,7 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-func write(t *testing.T, path, content string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
