@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
 )
 
@@ -37,6 +38,9 @@ type Finding struct {
 // that are not those of an Admission are asked for their decision alone.
 func Explain(rules Rules, c *Command) Explanation {
 	e := Explanation{Decision: rules.Decide(c)}
+	if s, is := rules.(*requestRules); is && c.Kubernetes != nil && c.Kubernetes.Known {
+		e.Findings = s.findings(c.Kubernetes)
+	}
 	s, ours := rules.(*sessionRules)
 	if !ours || !s.understands(c) {
 		return e
@@ -58,6 +62,31 @@ func Explain(rules Rules, c *Command) Explanation {
 		}
 	}
 	return e
+}
+
+// findings returns the rules that speak of a request.
+func (s *requestRules) findings(f *kubeapi.Facts) []Finding {
+	var found []Finding
+	for _, b := range s.rules.baseline {
+		if b.request != nil && b.request(f) {
+			found = append(found, Finding{Rule: b.Reference(), Action: v1alpha1.ActionDeny, Item: -1, Message: b.Denies})
+		}
+	}
+	for _, list := range [][]*commandRule{s.rules.deny, s.rules.approve, s.rules.allow, s.rules.audit} {
+		for _, r := range list {
+			for i := range r.matches {
+				m := &r.matches[i]
+				applies := m.about(f) && (m.shell == nil || started(f) != nil && m.shell.matches(started(f)))
+				if r.action == v1alpha1.ActionAllow {
+					applies = m.about(f) && m.shell != nil && m.shell.admits(started(f))
+				}
+				if applies {
+					found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Message: r.message})
+				}
+			}
+		}
+	}
+	return found
 }
 
 // findings returns the items of the rule that speak of a command.

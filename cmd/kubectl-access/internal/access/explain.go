@@ -54,9 +54,12 @@ type explaining struct {
 func (p *plugin) explain() *cobra.Command {
 	var e explaining
 	cmd := &cobra.Command{
-		Use:   "explain [-f RULES] 'SQL'",
-		Short: "Say what the gate would do to a statement, and why; nothing is executed",
-		Long: `Say what the gate would do to a statement, and why; nothing is executed.
+		Use:   "explain [-f RULES] 'SQL'|'COMMAND'",
+		Short: "Say what the gate would do to a statement or a command, and why; nothing is executed",
+		Long: `Say what the gate would do to a statement or a command, and why; nothing is executed.
+
+With a Target of PostgreSQL the text is SQL; with one of Kubernetes it is a command for a
+container, as one would give it to sh -c, or type it in a gated shell.
 
 The policy is read from files and folders, or without -f from the cluster. What masks do
 depends on the database's definitions: --dsn gives one whose catalog is read, such as the
@@ -67,7 +70,8 @@ The exit code is 0 if the statement is allowed, 3 if it is denied, 4 if it needs
 there is no answer: so a repository of rules can be tested.`,
 		Example: `  kubectl access explain -f rules/ 'DELETE FROM invoices'
   kubectl access explain -f rules/ --access ReadWrite --dsn "$(cat uri)" - < migration.sql
-  kubectl access explain -n shop-gate --grant report-agent 'TABLE customers'`,
+  kubectl access explain -n shop-gate --grant report-agent 'TABLE customers'
+  kubectl access explain -f rules/ --target cluster 'cat /var/log/app.log | grep -c error'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runExplain(cmd.Context(), &e, args[0]) },
 	}

@@ -31,6 +31,8 @@ func (p *plugin) printReport(r *explain.Report) error {
 	line("Grant", r.Grant)
 	line("Access", r.Access)
 	line("Database", r.Database)
+	line("Namespace", r.Namespace)
+	line("Unknown", r.Unknown)
 	if m := r.Masks; m.State != "" {
 		line("Masks", strings.TrimSuffix(string(m.State)+": "+m.Message, ": "))
 	}
@@ -112,7 +114,25 @@ func tables(r *explain.Report) []section {
 		}
 		outputs.rows = append(outputs.rows, []string{strconv.Itoa(i + 1), o.Name, shown})
 	}
-	return []section{statements, uses, outputs, findings(r)}
+	return []section{statements, uses, outputs, programs(r), findings(r)}
+}
+
+func programs(r *explain.Report) section {
+	s := section{header: []string{"STARTS", "NOTE"}}
+	for _, p := range r.Programs {
+		var notes []string
+		if p.Transparent {
+			notes = append(notes, "needs no place in a list")
+		}
+		if p.Opaque != "" {
+			notes = append(notes, p.Opaque)
+		}
+		for _, f := range p.Files {
+			notes = append(notes, "opens "+f)
+		}
+		s.rows = append(s.rows, []string{strings.Join(p.Words, " "), strings.Join(notes, "; ")})
+	}
+	return s
 }
 
 func findings(r *explain.Report) section {

@@ -72,6 +72,34 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// Commands for containers are explained by the rules of the sample.
+func TestExplainCommands(t *testing.T) {
+	t.Setenv("PGHOST", "")
+	t.Setenv("COLUMNS", "")
+	for name, tc := range map[string]struct {
+		args []string
+		want int
+	}{
+		"command":          {[]string{"--grant", "cluster-agent", "ls -l /tmp; cd /etc && cat /etc/os-release"}, 0},
+		"command-denied":   {[]string{"--grant", "cluster-agent", "sh -c 'id; rm -rf /' > /tmp/x"}, 3},
+		"command-unknown":  {[]string{"--target", "cluster", "$EDITOR x"}, 3},
+		"command-approval": {[]string{"--grant", "cluster-agent", "kill -HUP 1"}, 4},
+		"command-json":     {[]string{"--grant", "cluster-agent", "-o", "json", "kill -HUP 1"}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errOut := run(t, "", append([]string{"explain", "-f", "../../../../config/samples/kubernetes"}, tc.args...)...)
+			if code != tc.want || errOut != "" {
+				t.Errorf("exit code %d, want %d; %s", code, tc.want, errOut)
+			}
+			golden(t, name, out)
+		})
+	}
+	code, _, errOut := run(t, "", "explain", "-f", "../../../../config/samples/kubernetes", "--access", "Full", "ls")
+	if code != 1 || !strings.Contains(errOut, "--access is for databases") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", "explain", name+".golden")

@@ -4,7 +4,6 @@ package explain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,31 +19,19 @@ import (
 // one. It must be called first in main.
 func WorkerMain() { postgres.WorkerMain() }
 
-// Explain says what would happen to a text in a session. db may be nil. An error says that
-// there is no answer; a session that is refused is one.
-func Explain(ctx context.Context, in policy.Input, s Session, text []byte, db *Database, now time.Time) (*Report, error) {
-	r := &Report{Target: s.Target, Grant: s.Grant, Access: s.Access, Database: s.Database}
-	a, err := s.admit(in, now)
-	refusal := new(policy.Refusal)
-	switch {
-	case errors.As(err, &refusal) && refusal.Code != policy.CodeTargetShut:
-		r.refused(refusal)
-		return r, nil
-	case err != nil:
-		return nil, err
-	}
-	r.Target, r.Grant, r.Access, r.Database = a.Target.Namespace+"/"+a.Target.Name, s.Grant, string(a.Grant.Spec.Postgres.Access), a.Request.Database
+// statement says what would happen to a statement in an admitted session.
+func (r *Report) statement(ctx context.Context, a *policy.Admission, inTransaction bool, text []byte, db *Database) error {
 	facts, err := r.analyze(ctx, a, text, db)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	e := policy.Explain(a.Rules, &policy.Command{Engine: a.Request.Engine, Text: text, SQL: facts, InTransaction: s.InTransaction})
+	e := policy.Explain(a.Rules, &policy.Command{Engine: a.Request.Engine, Text: text, SQL: facts, InTransaction: inTransaction})
 	r.takeDecision(e)
 	if r.Masks.State == MasksNotEstablished && r.Outcome == Allowed {
 		r.Outcome = NotEstablished
 	}
 	r.takeFacts(facts, e.Beyond, a)
-	return r, nil
+	return nil
 }
 
 // analyze returns what is known of a text. Without the database the facts are what the

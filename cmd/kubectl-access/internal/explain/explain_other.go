@@ -5,7 +5,6 @@ package explain
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
@@ -25,7 +24,6 @@ func Open(context.Context, string) (*Database, error) { return nil, errNoParser 
 // Close does nothing.
 func (*Database) Close(context.Context) {}
 
-// Explain returns an error: there is no parser here.
-func Explain(context.Context, policy.Input, Session, []byte, *Database, time.Time) (*Report, error) {
-	return nil, errNoParser
+func (*Report) statement(context.Context, *policy.Admission, bool, []byte, *Database) error {
+	return errNoParser
 }

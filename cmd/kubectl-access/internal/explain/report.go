@@ -29,17 +29,32 @@ type Report struct {
 	Target   string `json:"target"`
 	Grant    string `json:"grant,omitempty"`
 	Access   string `json:"access"`
-	Database string `json:"database"`
+	Database string `json:"database,omitempty"`
+	// Namespace is that of the pod that a command is for.
+	Namespace string `json:"namespace,omitempty"`
 
 	Understood bool       `json:"understood"`
+	Unknown    string     `json:"unknown,omitempty"` // why a command is not understood
+	Programs   []Program  `json:"programs,omitempty"`
 	Statements []Node     `json:"statements,omitempty"`
 	Relations  []Relation `json:"relations,omitempty"`
 	Functions  []string   `json:"functions,omitempty"`
 	Attributes []string   `json:"attributes,omitempty"`
 	Features   []Feature  `json:"features,omitempty"`
-	Masks      Masks      `json:"masks"`
+	Masks      Masks      `json:"masks,omitzero"`
 	Outputs    []Output   `json:"outputs,omitempty"`
 	Findings   []Finding  `json:"findings,omitempty"`
+}
+
+// Program is one that a command starts, or a builtin of the shell.
+type Program struct {
+	Words []string `json:"words"`
+	// Transparent says that it only starts others, and needs no place in a list.
+	Transparent bool `json:"transparent,omitempty"`
+	// Opaque says why it is not known what it does.
+	Opaque string `json:"opaque,omitempty"`
+	// Files are opened for it by redirection.
+	Files []string `json:"files,omitempty"`
 }
 
 // Client is what a client would be told.

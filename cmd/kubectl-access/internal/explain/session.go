@@ -13,7 +13,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
-// Session says which session a statement is looked at in. What is empty is chosen.
+// Session says which session a statement or a command is looked at in. What is empty is chosen.
 type Session struct {
 	Target        string // the only one, or the grant's, if empty
 	Grant         string // the grant whose permissions hold; Access alone if empty
@@ -51,8 +51,11 @@ func (s Session) admit(in policy.Input, now time.Time) (*policy.Admission, error
 		in.Stores[i] = store.DeepCopy()
 		in.Stores[i].Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}
 	}
-	return policy.Compile(in).Admit(policy.Request{Engine: "postgres", Grant: grant.Name, GrantUID: grant.UID, CredentialID: credential,
-		Database: s.database(grant)}, now)
+	request := policy.Request{Engine: "postgres", Grant: grant.Name, GrantUID: grant.UID, CredentialID: credential, Database: s.database(grant)}
+	if target.Spec.Kubernetes != nil {
+		request.Engine, request.Database = "kubernetes", ""
+	}
+	return policy.Compile(in).Admit(request, now)
 }
 
 func (s Session) grant(in policy.Input) (*v1alpha1.AccessGrant, error) {
@@ -110,7 +113,17 @@ func (s Session) anyone(t *v1alpha1.Target) (*v1alpha1.AccessGrant, error) {
 	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: "explain", UID: "explain", Generation: 1}}
 	g.Spec.Subject = v1alpha1.Subject{Kind: v1alpha1.SubjectUser, Name: "explain"}
 	g.Spec.TargetRef.Name = t.Name
-	g.Spec.Postgres = &v1alpha1.PostgresPermissions{Databases: []string{"*"}, Access: access}
+	if k := t.Spec.Kubernetes; k != nil {
+		if s.Access != "" {
+			return nil, errors.New("--access is for databases: choose a grant with --grant")
+		}
+		g.Spec.Kubernetes = &v1alpha1.KubernetesPermissions{Namespaces: []string{"default"}, Secrets: v1alpha1.SecretsDenied, Exec: v1alpha1.ExecCommands}
+		if len(k.Roles) > 0 {
+			g.Spec.Kubernetes.RoleRef = k.Roles[0]
+		}
+	} else {
+		g.Spec.Postgres = &v1alpha1.PostgresPermissions{Databases: []string{"*"}, Access: access}
+	}
 	g.Spec.Credentials.Delivery = v1alpha1.DeliverySecret
 	return g, nil
 }
