@@ -112,24 +112,24 @@ func Run(ctx context.Context, c Config) (int, error) {
 	for {
 		line, err := s.line()
 		if err != nil {
-			return s.leave(err)
+			return s.leave(ctx, err)
 		}
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
 		if err := s.run(ctx, line); err != nil {
-			if ctx.Err() != nil && s.group != 0 {
-				// As the end of a terminal would. Who cannot be reached is left, as it would be.
-				_ = s.Process.Signal(context.WithoutCancel(ctx), "HUP", s.group)
-			}
-			return s.leave(err)
+			return s.leave(ctx, err)
 		}
 	}
 }
 
 // leave ends the shell, and returns its exit code where the client or the shell itself ended
 // the session.
-func (s *session) leave(why error) (int, error) {
+func (s *session) leave(ctx context.Context, why error) (int, error) {
+	if ctx.Err() != nil {
+		// As the end of a terminal would. Who cannot be reached is left, as it would be.
+		_ = s.Process.Signal(context.WithoutCancel(ctx), "HUP", s.group)
+	}
 	_ = s.Process.Stdin.Close()
 	if !errors.Is(why, io.EOF) && !errors.Is(why, errDied) {
 		return 0, why

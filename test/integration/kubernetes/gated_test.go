@@ -246,13 +246,15 @@ func TestGatedShellAlone(t *testing.T) {
 // G2: a grant that is revoked ends a gated shell at its prompt and what runs in it, and a
 // shell that dies ends the session.
 func TestGatedShellEnds(t *testing.T) {
-	for name, line := range map[string]string{"at the prompt": "echo ready", "in a line": "echo ready; sleep 600"} {
+	hungUp := filepath.Join(t.TempDir(), "hung-up")
+	job := "sh -c 'trap \"touch " + hungUp + "\" HUP; echo ready; sleep 600'"
+	for name, line := range map[string]string{"at the prompt": "echo 'ready'", "with a job": job + " &", "in a line": job} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t, "writer", "    exec: Gated\n", gatedRules)
+			g := start(t, "writer", "    exec: Gated\n")
 			p := open(t, g, "WebSocket v5", "command=sh&stdin=true&stdout=true&tty=true")
 			p.sees("$ ")
 			p.types(line + "\r")
-			p.sees("\r\nready\r\n")
+			p.sees("ready\r\n")
 			path := filepath.Join(g.dir, "gate.yaml")
 			b, err := os.ReadFile(path)
 			if err != nil {
@@ -263,6 +265,9 @@ func TestGatedShellEnds(t *testing.T) {
 				t.Errorf("the shell ended with %v", err)
 			}
 			until(t, "the shell is left", func() bool { return node.running.Load() == 0 })
+			if line != "echo 'ready'" {
+				until(t, "what it started is told", func() bool { return os.Remove(hungUp) == nil })
+			}
 		})
 	}
 	t.Run("by itself", func(t *testing.T) {
