@@ -212,7 +212,13 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			w.Header().Set("Content-Length", strconv.FormatInt(from.ContentLength, 10))
 		}
 		a.start(from.Header.Get("Content-Type"))
-		err = a.copy(from.Body)
+		if from.ContentLength < 0 {
+			// A watch begins when its head is there, whenever its first event comes.
+			err = a.flush()
+		}
+		if err == nil {
+			err = a.copy(from.Body)
+		}
 	}
 	final := &recording.Response{Final: true, Tag: strconv.Itoa(from.StatusCode), ByteCount: a.bytes, Truncated: a.truncated}
 	if err != nil {

@@ -159,3 +159,19 @@ func TestNoCertificate(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+// A watch begins at once, also one that has nothing to show yet.
+func TestWatchOfNothing(t *testing.T) {
+	g := start(t, "writer", "")
+	c, err := kubernetes.NewForConfig(g.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	w, err := c.CoreV1().ConfigMaps("shop").Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=nothing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Stop()
+}
