@@ -198,12 +198,15 @@ func BenchmarkGiB(b *testing.B) {
 
 // Memory of the proxy for each open session.
 func BenchmarkOpenSessions(b *testing.B) {
-	const sessions = 500
+	const sessions, atOnce = 500, 20
 	g, by := ways(b, "    exec: Commands\n")
 	before := g.memory(b, "VmRSS")
 	ctx, cancel := context.WithCancel(b.Context())
 	var open sync.WaitGroup
-	for range sessions {
+	for i := range sessions {
+		if i%atOnce == 0 {
+			until(b, "those before are open", func() bool { return node.running.Load() == int64(i) })
+		}
 		open.Go(func() {
 			e, err := protocols["WebSocket v5"](by["gate"], node.url(g, "exec", "command=cat&stdin=true&stdout=true"))
 			if err != nil {
