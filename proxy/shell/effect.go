@@ -86,14 +86,40 @@ var opening = map[string][]string{
 // simpleSed is a script of sed that neither runs nor writes anything.
 var simpleSed = regexp.MustCompile(`^(([0-9]+|\$)(,([0-9]+|\$))?)?[pdq=]$|^s/([^/\\\n]|\\[^\n])*/([^/\\\n]|\\[^\n])*/[gpIi0-9]*$|^s\|([^|\\\n]|\\[^\n])*\|([^|\\\n]|\\[^\n])*\|[gpIi0-9]*$`)
 
+// fixedStart is the source of a word that, not literal, begins as it says: no variable may
+// split it, and what its pattern matches is no option.
+var fixedStart = regexp.MustCompile("^[A-Za-z0-9/._][^$`]*$")
+
+// opens reports whether an argument of a program may be one of some options, wherever it
+// stands. Long options may be cut short and short ones stand together; tar takes its first
+// argument for options without a hyphen.
+func opens(options []string, name string, at int, text string) bool {
+	if name == "tar" && at == 0 && !strings.HasPrefix(text, "-") {
+		text = "-" + text
+	}
+	if !strings.HasPrefix(text, "-") {
+		return false
+	}
+	long, _, _ := strings.Cut(text, "=")
+	// The options of git itself stand alone, and letters behind its commands are theirs.
+	together := name != "git" && !strings.HasPrefix(text, "--")
+	return slices.ContainsFunc(options, func(o string) bool {
+		return strings.HasPrefix(text, o) || strings.HasPrefix(text, "-"+o) || strings.HasPrefix("-"+text, o) ||
+			len(long) > 2 && strings.HasPrefix(o, long) || together && !strings.HasPrefix(o, "--") && strings.Contains(text, o[1:])
+	})
+}
+
 // opaque says why it is not known what a program does; empty where that is its own.
 func opaque(name string, args []Word) string {
 	if openers[name] {
 		return name + " may start other programs"
 	}
-	for _, o := range opening[name] {
-		for _, a := range args {
-			if strings.HasPrefix(a.Text, o) {
+	if options := opening[name]; options != nil {
+		for i, a := range args {
+			switch {
+			case !a.Literal && !fixedStart.MatchString(a.Text):
+				return "some options of " + name + " start other programs, and what it is given is not literal"
+			case opens(options, name, i, a.Text):
 				return "an option of " + name + " may start other programs"
 			}
 		}

@@ -132,6 +132,11 @@ func TestOpaque(t *testing.T) {
 		"awk '{system(\"rm\")}'": true, "sed -n 1p x": false, "sed s/a/b/ x": false, "sed -i s/a/b/g x": false, "sed 's/a/b/e' x": true, "sed '1e rm x' y": true, "sed 'w x' y": true,
 		"sed -f x y": true, "sed 's/a/b/;e rm x' y": true, "sed 's/a/b/\ne rm' x": true, "sed 's/a\\/b/e/e' x": true, "sed $x y": true, "sed 1p $x": true,
 		"tar cf - x": false, "tar xf x --to-command=rm": true, "tar cf x --checkpoint=1 --checkpoint-action=exec=rm": true, "find $x": true, "find . -name x": false, "zsh -c 'rm x'": true,
+		"tar cf - --checkpoint=1 --checkpoint-a=exec=rm x": true, "tar xf - --to-com=rm": true, "tar cf - --use-c rm x": true, "tar cIf rm - x": true, "tar -cIrm -f - x": true, "tar -vcFf rm - x": true,
+		"tar -xmf - -C /tmp": false, "tar --no-same-permissions --no-same-owner -xmf - -C /tmp": false, "tar cf - /var/log/*.log": false, "tar cf - /var/log/Inbox": false, "tar cf - --exclude=x y": false,
+		"tar cf - $x": true, "tar cf - *": true, "tar xf x \"--to-command=$y\"": true, "tar cf - /x$y": true, "tar cf - \"$x\"": true, "tar cf - -C -- $x": true, "sort $x": true, "sort x*": false,
+		"sort --compress-prog=rm x": true, "sort -k2 --reverse x": false, "split --filt=rm x": true, "split -l 5 x": false, "rsync -ae rm x y:": true, "rsync -av x y": false, "apt-get -yo x=y install z": true, "apt-get -y install z": false,
+		"git log -Sfunc": false, "git commit -am c": false, "zip -rTT rm x y": true, "zip -rT x y": false, "nmap -script x y": true, "openssl --engine x": true,
 		"ssh h rm x": true, "vi x": true, "cat x": false, "rm -rf /": false, "systemctl restart x": false, "git -c core.pager=x log": true, "git log": false,
 	} {
 		t.Run(text, func(t *testing.T) {
