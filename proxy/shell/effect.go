@@ -114,19 +114,33 @@ func opaque(name string, args []Word) string {
 	if openers[name] {
 		return name + " may start other programs"
 	}
-	if options := opening[name]; options != nil {
-		for i, a := range args {
-			switch {
-			case !a.Literal && !fixedStart.MatchString(a.Text):
-				return "some options of " + name + " start other programs, and what it is given is not literal"
-			case opens(options, name, i, a.Text):
-				return "an option of " + name + " may start other programs"
-			}
-		}
+	if why := opened(name, args); why != "" {
+		return why
 	}
 	if name == "sed" {
 		return opaqueSed(args)
 	}
+	return opaqueInterpreter(name, args)
+}
+
+// opened says which of a program's arguments may start others.
+func opened(name string, args []Word) string {
+	options := opening[name]
+	if options == nil {
+		return ""
+	}
+	for i, a := range args {
+		switch {
+		case !a.Literal && !fixedStart.MatchString(a.Text):
+			return "some options of " + name + " start other programs, and what it is given is not literal"
+		case opens(options, name, i, a.Text):
+			return "an option of " + name + " may start other programs"
+		}
+	}
+	return ""
+}
+
+func opaqueInterpreter(name string, args []Word) string {
 	code, ok := interpreters[strings.TrimRight(name, "0123456789.")]
 	if !ok {
 		return ""
