@@ -2,6 +2,8 @@
 // place: card numbers with a valid check digit, social security numbers, e-mail
 // addresses, bank account numbers with a valid check, keys and tokens.
 //
+// A Stream does so in text that comes in parts, wherever they are split.
+//
 // It is a net for what no rule names, not a boundary: a value that is reversed, split or
 // encoded gets through. It reads every byte a bounded number of times and allocates
 // nothing.
@@ -115,7 +117,7 @@ func (s *Set) next(b []byte, from int) (span, bool) {
 	trigger := &s.trigger
 	for i := from; i < len(b); i++ {
 		t := trigger[b[i]]
-		if t == 0 || t == onLetter && i > 0 && inWord[b[i-1]] && (i < 2 || b[i-2] != '\\') {
+		if t == 0 || t == onLetter && i > 0 && inWord[b[i-1]] != 0 && (i < 2 || b[i-2] != '\\') && (inWord[b[i-1]] == 1 || !behindColour(b, i)) {
 			continue
 		}
 		switch t {
@@ -130,14 +132,28 @@ func (s *Set) next(b []byte, from int) (span, bool) {
 			if f, ok := s.word(b, i); ok {
 				return f, true
 			}
-		case onAt:
-			if f, ok := address(b, i, from); ok {
+		default:
+			if f, ok := s.find(b, i, from, t); ok {
 				return f, true
 			}
-		case onDash:
-			if end := privateKey(b, i); end > 0 {
-				return span{i, end, token}, true
-			}
+		}
+	}
+	return span{}, false
+}
+
+// find returns what the byte at i is the beginning, or the sign, of. It begins at from at the
+// earliest.
+func (s *Set) find(b []byte, i, from int, t trigger) (span, bool) {
+	switch t {
+	case onDigit:
+		return s.digits(b, i)
+	case onLetter:
+		return s.word(b, i)
+	case onAt:
+		return address(b, i, from)
+	case onDash:
+		if end := privateKey(b, i); end > 0 {
+			return span{i, end, token}, true
 		}
 	}
 	return span{}, false
@@ -174,11 +190,34 @@ func (s *Set) word(b []byte, i int) (span, bool) {
 	return span{}, false
 }
 
-// inWord are the bytes behind which no word begins. The letter of an escape such as \n is
-// no part of the word behind it.
-var inWord = func() (in [256]bool) {
+// maxColour is the most bytes of a sequence for colours.
+const maxColour = 24
+
+// behindColour reports whether a sequence of a terminal ends before i that selects colours or
+// clears the line behind the cursor, as programs put around what they highlight (ECMA-48, SGR
+// and EL).
+func behindColour(b []byte, i int) bool {
+	if i == 0 || b[i-1] != 'm' && b[i-1] != 'K' {
+		return false
+	}
+	at := i - 2
+	for at > 0 && i-at < maxColour && (isDigit(b[at]) || b[at] == ';' || b[at] == ':') {
+		at--
+	}
+	return at > 0 && b[at] == '[' && b[at-1] == '\x1b'
+}
+
+// inWord are the bytes behind which no word begins: 1, and 2 for those behind which one does
+// where they end a sequence for colours. The letter of an escape such as \n is no part of the
+// word behind it either.
+var inWord = func() (in [256]uint8) {
 	for c := range in {
-		in[c] = isLetter(byte(c)) || isDigit(byte(c)) || c == '_' //nolint:gosec // a byte
+		switch c := byte(c); { //nolint:gosec // a byte
+		case c == 'm' || c == 'K':
+			in[c] = 2
+		case isLetter(c) || isDigit(c) || c == '_':
+			in[c] = 1
+		}
 	}
 	return in
 }()

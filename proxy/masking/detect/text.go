@@ -9,6 +9,8 @@ const (
 	maxLocal  = 64
 	maxDomain = 253
 	minTop    = 2
+	// utf8Tail is the most bytes that continue a character.
+	utf8Tail = utf8.UTFMax - 1
 )
 
 // address returns the e-mail address around the sign at i. It begins at from at the
@@ -51,7 +53,7 @@ func domain(b []byte, from int) int {
 			good = end + 1
 		}
 	}
-	for good == end && end < len(b) && !utf8.RuneStart(b[end]) {
+	for most := end + utf8Tail; good == end && end < min(len(b), most) && !utf8.RuneStart(b[end]); {
 		end, good = end+1, good+1
 	}
 	return good
@@ -141,7 +143,7 @@ func (p *prefix) end(b []byte, from int) int {
 // payload of JSON, and what follows them. A token is no part of a longer run of such bytes,
 // so that each run is read once.
 func webToken(b []byte, i int) int {
-	if i > 0 && isTokenByte(b[i-1]) && (i < 2 || b[i-2] != '\\') {
+	if insideOfToken(b, i) {
 		return 0
 	}
 	at := segment(b, i)
@@ -157,6 +159,10 @@ func webToken(b []byte, i int) int {
 		at = segment(b, at+1)
 	}
 	return at
+}
+
+func insideOfToken(b []byte, i int) bool {
+	return i > 0 && isTokenByte(b[i-1]) && (i < 2 || b[i-2] != '\\') && !behindColour(b, i)
 }
 
 func segment(b []byte, at int) int {
@@ -177,10 +183,12 @@ var (
 
 const maxLabel = 48
 
+func isLabel(c byte) bool { return isLetter(c) || isDigit(c) || c == ' ' }
+
 // pemLabel returns the length of a label before dashes, 0 if there is none.
 func pemLabel(b []byte) int {
 	n := 0
-	for n < len(b) && n < maxLabel && (isLetter(b[n]) || isDigit(b[n]) || b[n] == ' ') {
+	for n < len(b) && n < maxLabel && isLabel(b[n]) {
 		n++
 	}
 	if !bytes.HasPrefix(b[n:], pemDashes) {
@@ -193,6 +201,16 @@ func pemLabel(b []byte) int {
 // there is none. One that is cut off ends where its text can no longer be part of it. The
 // lines of it may be set apart by escapes.
 func privateKey(b []byte, i int) int {
+	at := beginsKey(b, i)
+	if at == 0 {
+		return 0
+	}
+	end, _ := endOfKey(b, at)
+	return end
+}
+
+// beginsKey returns where the line ends that begins a private key at i, 0 if there is none.
+func beginsKey(b []byte, i int) int {
 	if !bytes.HasPrefix(b[i:], pemBegin) {
 		return 0
 	}
@@ -201,22 +219,40 @@ func privateKey(b []byte, i int) int {
 	if !bytes.Contains(b[at:at+label], privateTag) {
 		return 0
 	}
-	at += label + len(pemDashes)
+	return at + label + len(pemDashes)
+}
+
+// ended says that no more bytes change an end.
+const ended = -1
+
+// endOfKey returns the end of a private key of which the text begins at from. Unless more bytes
+// behind b cannot change that, open is up to where b is part of the key in any case.
+func endOfKey(b []byte, from int) (end, open int) {
+	at := from
 	for at < len(b) {
 		switch c := b[at]; {
 		case c == '-' && bytes.HasPrefix(b[at:], pemEnd):
 			end := at + len(pemEnd)
+			if isLabelOpen(b, end) {
+				open = at
+			} else {
+				open = ended
+			}
 			if label := pemLabel(b[end:]); label > 0 {
 				end += label + len(pemDashes)
 			}
-			return end
-		case c == '\\' && at+1 < len(b) && (b[at+1] == 'n' || b[at+1] == 'r' || b[at+1] == 't' || b[at+1] == '/'):
+			return end, open
+		case c == '-' && bytes.HasPrefix(pemEnd, b[at:]):
+			return len(b), at
+		case c == '\\' && at+1 == len(b):
+			return at, at
+		case c == '\\' && (b[at+1] == 'n' || b[at+1] == 'r' || b[at+1] == 't' || b[at+1] == '/'):
 			at += 2
 		case isLetter(c), isDigit(c), bytes.IndexByte([]byte("+/= \r\n\t:,-"), c) >= 0:
 			at++
 		default:
-			return at
+			return at, ended
 		}
 	}
-	return at
+	return at, at
 }
