@@ -38,6 +38,10 @@ busybox busybox-static
 /usr/bin/script bsdutils
 java default-jdk-headless
 /usr/share/java/postgresql.jar libpostgresql-jdbc-java
+/usr/bin/ssh openssh-client
+/usr/sbin/sshd openssh-server
+/usr/lib/openssh/sftp-server openssh-sftp-server
+/usr/bin/rsync rsync
 /usr/lib/python3/dist-packages/psycopg2 python3-psycopg2
 /usr/lib/python3/dist-packages/psycopg python3-psycopg
 /usr/lib/python3/dist-packages/sqlalchemy python3-sqlalchemy
