@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -73,7 +74,10 @@ type Operation struct {
 	// Those of an operation on an open file are the ones that it was opened with.
 	Asked, AskedTo string
 	// Path and To are the real paths, see the package. That of a symbolic link's content names
-	// the place it leads to; what is not there yet is taken as it is written.
+	// the place it leads to; what is not there yet is taken as it is written. They are empty where
+	// a protocol has no way to ask for them, as scp's has not. Of an Open or MakeDirectory To and AskedTo
+	// are the other place that may be meant: whether scp puts a file in the place of its target or into
+	// it, is known to the target alone.
 	Path, To string
 	Access   Access     // of Open
 	Replace  bool       // of Rename
@@ -109,6 +113,13 @@ func (o *Operation) String() string {
 		return fmt.Sprintf("%s %q to %q", o.Action, path, to)
 	}
 	return fmt.Sprintf("%s %q", o.Action, path)
+}
+
+// Channel is one side of a relay, an SSH channel say.
+type Channel interface {
+	io.ReadWriteCloser
+	// CloseWrite ends what is sent; what comes is still read.
+	CloseWrite() error
 }
 
 // Guard decides on operations.

@@ -51,7 +51,7 @@ func (s *session) openssh(t *testing.T, dir, stdin string, args ...string) strin
 		t.Fatal(err)
 	}
 	cmd := exec.Command(args[0], append([]string{"-D", program}, args[1:]...)...)
-	cmd.Env = append(os.Environ(), socketVariable+"="+socket)
+	cmd.Env = append(os.Environ(), socketVariable+"="+socket, "GORACE=atexit_sleep_ms=0")
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -152,7 +152,7 @@ type session struct {
 }
 
 // start relays between a client and a server. Its files are in a directory of the test.
-func start(t testing.TB, rule func(context.Context, files.Operation) error, to sftp.Channel, home string) *session {
+func start(t testing.TB, rule func(context.Context, files.Operation) error, to files.Channel, home string) *session {
 	t.Helper()
 	s := &session{home: home, judge: &judge{rule: rule}, notes: &notes{}, ended: make(chan error, 1)}
 	if to == nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cardea-dev/cardea/proxy/engine/ssh/files"
-	"github.com/cardea-dev/cardea/proxy/engine/ssh/files/sftp"
 )
 
 // TestNotPassedOn: what the relay answers by itself, and goes on.
@@ -256,7 +255,7 @@ func TestLimitsAreLowered(t *testing.T) {
 
 // split is a channel that hands over a byte at a time.
 type split struct {
-	sftp.Channel
+	files.Channel
 	r io.Reader
 }
 

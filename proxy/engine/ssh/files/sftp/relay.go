@@ -11,13 +11,6 @@ import (
 	"github.com/cardea-dev/cardea/proxy/engine/ssh/files"
 )
 
-// Channel is one side of the relay, an SSH channel say.
-type Channel interface {
-	io.ReadWriteCloser
-	// CloseWrite ends what is sent; what comes is still read.
-	CloseWrite() error
-}
-
 // Relay relays one session of SFTP. Guard and Log are required.
 type Relay struct {
 	Guard files.Guard
@@ -86,7 +79,7 @@ type relay struct {
 // fails, or ctx ends. It closes both sides, and returns when nothing of them is used any more: an
 // exit status for the client is to be sent by its Close. Nil means that the client sent all it
 // wanted, or the server ended by itself, and every request was answered.
-func (s Relay) Run(ctx context.Context, client, server Channel) error {
+func (s Relay) Run(ctx context.Context, client, server files.Channel) error {
 	if s.Guard == nil || s.Log == nil {
 		_, _ = client.Close(), server.Close()
 		return errNoChecker
@@ -124,7 +117,7 @@ func (s Relay) Run(ctx context.Context, client, server Channel) error {
 }
 
 // relay runs the goroutines of the session until all have ended.
-func (r *relay) relay(ctx context.Context, end context.CancelCauseFunc, server Channel) error {
+func (r *relay) relay(ctx context.Context, end context.CancelCauseFunc, server files.Channel) error {
 	if err := r.handshake(); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
