@@ -101,6 +101,7 @@ func appendResponse(dst []byte, r *Response) []byte {
 	dst = appendCount(dst, `,"rowCount":`, r.RowCount)
 	dst = appendCount(dst, `,"byteCount":`, r.ByteCount)
 	dst = appendFlag(dst, `,"truncated":true`, r.Truncated)
+	dst = appendCount(dst, `,"detected":`, r.Detected)
 	dst = appendField(dst, `,"sqlstate":`, r.SQLState)
 	dst = appendField(dst, `,"error":`, r.Error)
 	dst = appendFlag(dst, `,"unknown":true`, r.Unknown)

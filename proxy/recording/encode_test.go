@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func FuzzAppendEvent(f *testing.F) {
 			"command": {Kind: KindCommand, Command: &Command{ID: id, Text: a, Parameters: []string{b, c}, Digest: c, Decision: b, Code: a,
 				Rule: b, Message: c, Audit: []string{a}, Request: b, Approvers: []string{c, a}}},
 			"response": {Kind: KindResponse, Response: &Response{ID: id, Columns: []string{a, b}, Rows: [][]*string{{&a, nil, &c}, {}, nil},
-				Masked: []int{int(n), 1}, Final: flag, Tag: b, RowCount: n, ByteCount: -n, Truncated: flag, SQLState: a, Error: c, Unknown: flag}},
+				Masked: []int{int(n), 1}, Final: flag, Tag: b, RowCount: n, ByteCount: -n, Truncated: flag, Detected: n, SQLState: a, Error: c, Unknown: flag}},
 			"empty response": {Kind: KindResponse, Response: &Response{}},
 			"empty command":  {Kind: KindCommand, Command: &Command{}},
 			"held":           {Kind: KindHeld, Held: &Held{ID: id, Text: a, Rule: b, Request: c}},
@@ -53,6 +54,59 @@ func FuzzAppendEvent(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A field that is added must be written.
+func TestAppendEventWritesEveryField(t *testing.T) {
+	for _, e := range []Event{{Kind: KindCommand, Command: &Command{}}, {Kind: KindResponse, Response: &Response{}}} {
+		content := reflect.ValueOf(contentOf(&e)).Elem()
+		for i := range content.NumField() {
+			if f := content.Field(i); !fill(f) {
+				t.Fatalf("%s is of a type that the test does not know", content.Type().Field(i).Name)
+			}
+		}
+		line, err := appendEvent(nil, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Event
+		if err := json.Unmarshal(line, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(contentOf(&e), contentOf(&got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", e.Kind, diff)
+		}
+	}
+}
+
+func contentOf(e *Event) any {
+	if e.Command != nil {
+		return e.Command
+	}
+	return e.Response
+}
+
+func fill(f reflect.Value) bool {
+	text := "x"
+	switch f.Interface().(type) {
+	case string:
+		f.SetString(text)
+	case bool:
+		f.SetBool(true)
+	case int64:
+		f.SetInt(7)
+	case uint64:
+		f.SetUint(7)
+	case []string:
+		f.Set(reflect.ValueOf([]string{text}))
+	case []int:
+		f.Set(reflect.ValueOf([]int{7}))
+	case [][]*string:
+		f.Set(reflect.ValueOf([][]*string{{&text}}))
+	default:
+		return false
+	}
+	return true
 }
 
 func TestAppendEventRefusesEmptyKind(t *testing.T) {
