@@ -49,9 +49,10 @@ type MaskingRuleSpec struct {
 	// +optional
 	Functions []PinnedFunction `json:"functions,omitempty"`
 
-	// detectors find sensitive values in text that comes from columns that no rule names, and
-	// replace them there. They are an additional net: what is reversed, split or encoded gets
-	// past them.
+	// detectors find sensitive values in text that comes from columns that no rule names, in
+	// what commands in containers print, and in containers' logs, and replace them there. They
+	// are an additional net: what is reversed, split or encoded gets past them. Ports of pods
+	// cannot be forwarded where they are in force.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8

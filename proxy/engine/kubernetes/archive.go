@@ -70,9 +70,12 @@ func list(stream string, s *session.Session, permit session.Permit) *listing {
 	return l
 }
 
+// of reports whether a stream is the archive.
+func (l *listing) of(stream string) bool { return l != nil && l.stream == stream }
+
 // write is told what passes in a stream. Only a nil error lets it pass.
 func (l *listing) write(stream string, p []byte) error {
-	if l == nil || l.stream != stream {
+	if !l.of(stream) {
 		return nil
 	}
 	if _, err := l.to.Write(p); err != nil {

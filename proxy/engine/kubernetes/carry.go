@@ -51,10 +51,13 @@ func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	defer stop()
 	defer func() { _ = conn.Close() }()
 	c := &carriage{tape: t, ways: map[string]httpstream.Stream{}, fail: cancel}
+	t.prepare(cancel, false, u.quiet)
 	if err = c.openStreams(conn, t.asked); err == nil {
 		err = c.run()
 	}
-	t.seal()
+	if serr := t.seal(); err == nil {
+		err = serr
+	}
 	_ = conn.Close()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -212,9 +215,12 @@ func (c *carriage) run() error {
 	}
 	said, err := io.ReadAll(io.LimitReader(c.ways[streamError], maxStatus))
 	outputs.Wait()
+	if oerr := c.tape.outputEnded(); oerr != nil {
+		return oerr
+	}
 	err = endOf(said, err)
 	if ended := new(exit); err == nil || errors.As(err, &ended) {
-		if rerr := c.tape.record(streamError, said); rerr != nil {
+		if rerr := c.tape.record(streamError, said, int64(len(said))); rerr != nil {
 			return rerr
 		}
 	}

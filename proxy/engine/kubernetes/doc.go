@@ -13,8 +13,8 @@
 // the API server unless its name is in a list, so that there is no header to be stripped.
 //
 // It refuses what the API server might read differently (paths that are not clean, repeated
-// parameters, upgrades of what is no stream), what no rule can be asked about, and
-// port-forward, which it does not carry.
+// parameters, upgrades of what is no stream), what no rule can be asked about, and what it
+// cannot mask where something is to be masked.
 //
 // exec and attach are terminated on both sides:
 //
@@ -24,6 +24,6 @@
 //	  │◀─stderr: held for …───────│ hold, record                   │
 //	  │                           │─POST, written anew, Upgrade───▶│
 //	  │═stdin, resize════════════▶│ record each part ═════════════▶│
-//	  │◀═════stdout, stderr═══════│◀═══════════════════════════════│
+//	  │◀═════stdout, stderr═══════│◀══════ mask, record ═══════════│
 //	  │◀─error: how it ended──────│ record                         │
 package kubernetes

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/cardea-dev/cardea/proxy/engine"
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
@@ -38,13 +40,16 @@ type Limits struct {
 	Answer time.Duration
 	// Farewell is how long an ending session waits for a slow client; 2 s.
 	Farewell time.Duration
+	// Quiet is how long there is no output on a terminal until what may be the beginning of a value
+	// to be masked is shown; 50 ms.
+	Quiet time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
 	for _, d := range []struct {
 		limit *time.Duration
 		is    time.Duration
-	}{{&l.Idle, 5 * time.Minute}, {&l.Answer, 90 * time.Second}, {&l.Farewell, 2 * time.Second}} {
+	}{{&l.Idle, 5 * time.Minute}, {&l.Answer, 90 * time.Second}, {&l.Farewell, 2 * time.Second}, {&l.Quiet, 50 * time.Millisecond}} {
 		if *d.limit <= 0 {
 			*d.limit = d.is
 		}
@@ -76,6 +81,8 @@ type Config struct {
 	TLS *tls.Config
 	// Now is the clock that credentials are judged by; time.Now if nil.
 	Now func() time.Time
+	// Clock tells when a terminal is quiet; the real one if nil.
+	Clock clock.WithDelayedExecution
 	// Limits of each connection.
 	Limits Limits
 }
@@ -92,6 +99,9 @@ func New(c Config) (*Engine, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
 	}
 	c.Limits = c.Limits.withDefaults()
 	return &Engine{c: c}, nil

@@ -119,12 +119,18 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
+	t.prepare(cancel, true, 0)
 	s := &gatedShell{handler: h, tape: t, console: &console{t, cancel}, opened: c, what: what}
 	ways := &carriage{ways: map[string]httpstream.Stream{}}
 	if err = ways.openStreams(conn, stream); err == nil {
 		err = s.run(ctx, ways)
 	}
-	t.seal()
+	if oerr := t.outputEnded(); err == nil {
+		err = oerr
+	}
+	if serr := t.seal(); err == nil {
+		err = serr
+	}
 	_ = conn.Close()
 	if s.permit.Valid() {
 		if rerr := h.session.Respond(s.permit, &recording.Response{Final: true, Unknown: true, Error: "the shell ended"}); rerr != nil {
@@ -151,7 +157,7 @@ func (s *gatedShell) run(ctx context.Context, c *carriage) error {
 		s.tape.runs.Go(func() { s.sizes(ctx, sizes) })
 	}
 	code, err := gated.Run(ctx, gated.Config{
-		Terminal: s.console, Resize: sizes, Name: s.what.facts.Name, Random: rand.Reader, Decide: s.decide, Done: s.done,
+		Terminal: s.console, Resize: sizes, Name: s.what.facts.Name, Random: rand.Reader, Decide: s.decide, Done: s.done, Mask: s.tape.printed,
 		Process: gated.Process{Stdin: c.ways[streamStdin], Stdout: c.ways[streamStdout], Stderr: c.ways[streamStderr], Signal: s.signal,
 			Ended: ended,
 			Wait: func() (int, error) {

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"k8s.io/utils/clock"
+
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/masking/objects"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -31,12 +33,13 @@ type handler struct {
 	session *session.Session
 	up      *upstream
 	limits  Limits
+	clock   clock.WithDelayedExecution
 	large   chan struct{} // holds a token for each large body
 	answers chan struct{} // holds a token for each large answer that is masked
 }
 
-func newHandler(s *session.Session, up *upstream, l Limits) *handler {
-	return &handler{session: s, up: up, limits: l, large: make(chan struct{}, l.LargeBodies), answers: make(chan struct{}, l.LargeBodies)}
+func newHandler(s *session.Session, up *upstream, l Limits, c clock.WithDelayedExecution) *handler {
+	return &handler{session: s, up: up, limits: l, clock: c, large: make(chan struct{}, l.LargeBodies), answers: make(chan struct{}, l.LargeBodies)}
 }
 
 // ServeHTTP decides on one request and carries it.
@@ -207,6 +210,8 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		err = a.copyMasked(ctx, what.facts.Verb == "watch")
 	case h.planFor(what.facts) != nil:
 		err = errRules
+	case isLog(what.facts):
+		err = a.copyLog(what)
 	default:
 		if from.ContentLength >= 0 {
 			w.Header().Set("Content-Length", strconv.FormatInt(from.ContentLength, 10))
@@ -220,7 +225,7 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			err = a.copy(from.Body)
 		}
 	}
-	final := &recording.Response{Final: true, Tag: strconv.Itoa(from.StatusCode), ByteCount: a.bytes, Truncated: a.truncated}
+	final := &recording.Response{Final: true, Tag: strconv.Itoa(from.StatusCode), ByteCount: a.bytes, Truncated: a.truncated, Detected: a.text.Found()}
 	if err != nil {
 		final.Error = "the answer was cut"
 	}
@@ -291,6 +296,8 @@ type passage struct {
 	bytes     int64
 	truncated bool
 	last      byte
+	text      *session.Mask // of a log; nil for no text
+	shown     []byte
 	frames    frames // of a watch in protobuf
 }
 
@@ -303,7 +310,12 @@ func (p *passage) copy(from io.Reader) error {
 			if p.handler.planFor(p.facts) != nil {
 				return errRules
 			}
-			if err := p.pass(buf[:n]); err != nil {
+			part := buf[:n]
+			if p.text != nil {
+				p.shown = p.text.Write(p.shown[:0], part)
+				part = p.shown
+			}
+			if err := p.pass(part); err != nil {
 				return err
 			}
 		}

@@ -36,6 +36,10 @@ const (
 // errForwarded is the error of a stream that belongs to no connection.
 var errForwarded = errors.New("a stream belongs to no forwarded connection")
 
+// errUnmaskablePorts refuses ports where text is masked.
+var errUnmaskablePorts = &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "a MaskingRule's detectors mask text of this Target, and what passes through a forwarded port cannot be masked",
+	Hint: "ask for a Target of the protocol that the port speaks, or for one that the rule does not select"}
+
 // forwarding is one port-forward: any number of connections to ports of a pod.
 type forwarding struct {
 	session  *session.Session
@@ -65,6 +69,10 @@ type forwarded struct {
 // servePorts carries port-forward. The ports are named with each connection, and decided on
 // there.
 func (h *handler) servePorts(w http.ResponseWriter, r *http.Request, what *understood, c *policy.Command, verdict session.Verdict) {
+	if h.session.Admission().Detectors != nil {
+		refuse(w, h.session.Refuse(c, errUnmaskablePorts))
+		return
+	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	f := &forwarding{session: h.session, ctx: ctx, ready: make(chan struct{}), halfs: map[string]*forwarded{}}
@@ -244,6 +252,9 @@ func (f *forwarding) serve(c *forwarded, number int, ready <-chan struct{}) {
 
 // permitted returns a port as it is asked for upstream.
 func (f *forwarding) permitted(port string) (string, *policy.Refusal) {
+	if f.session.Admission().Detectors != nil {
+		return "", errUnmaskablePorts // a rule that came later
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	spec := f.session.Admission().Grant.Spec.Kubernetes
 	if err != nil || n == 0 || spec == nil || !slices.Contains(spec.Ports, int32(n)) { //nolint:gosec // n has 16 bits

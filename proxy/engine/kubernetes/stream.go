@@ -78,7 +78,7 @@ func (h *handler) serveStream(w http.ResponseWriter, r *http.Request, what *unde
 	}()
 	stop := context.AfterFunc(ctx, func() { client.hasten(time.Now().Add(h.limits.Farewell)) })
 	defer stop()
-	t := &tape{session: h.session, client: client, keep: h.keep(), left: h.keep(), asked: asked}
+	t := &tape{session: h.session, client: client, keep: h.keep(), left: h.keep(), asked: asked, clock: h.clock}
 	err = h.authorizeAndCarry(ctx, t, what, c, verdict)
 	t.tell(ctx, err)
 	leave, done := context.WithTimeout(ctx, leaveTaking)
@@ -152,7 +152,7 @@ func (e *exit) code() (string, bool) {
 // final is the event that ends the record of the command.
 func (t *tape) final(ctx context.Context, err error) *recording.Response {
 	bytes, truncated := t.counts()
-	r := &recording.Response{Final: true, ByteCount: bytes, Truncated: truncated}
+	r := &recording.Response{Final: true, ByteCount: bytes, Truncated: truncated, Detected: t.detected()}
 	ended := new(exit)
 	switch {
 	case err == nil:

@@ -1,12 +1,15 @@
 package kubernetes
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -28,6 +31,11 @@ type tape struct {
 	runs    sync.WaitGroup // what reads of the client; ends when the client is closed
 	asking  atomic.Bool    // the API server was asked, and may have begun
 	files   *listing       // of the archive that passes; nil for none
+	clock   clock.WithDelayedExecution
+	fail    context.CancelCauseFunc // ends the command
+	outlets map[string]*outlet
+	typed   *session.Mask // of what is recorded of stdin
+	printed *session.Mask // of what commands of a gated shell print; nil for another command
 
 	mu        sync.Mutex // orders what is recorded of output
 	left      int64
@@ -35,6 +43,7 @@ type tape struct {
 	truncated bool
 	sent      int64 // bytes of stdin
 	sealed    bool
+	line      []byte
 }
 
 // input records a part of what the client sends. Only a nil error lets it pass.
@@ -54,6 +63,17 @@ func (t *tape) take(stream string, p []byte) error {
 	t.left = t.keep
 	if stream == streamStdin {
 		t.sent += int64(len(p))
+		t.line = t.typed.Write(t.line[:0], p)
+		p = t.line
+	}
+	return t.put(stream, p)
+}
+
+// put records a part of input as it is. What is held back, because it may be the beginning of
+// what is not recorded, has been forwarded when it is.
+func (t *tape) put(stream string, p []byte) error {
+	if len(p) == 0 {
+		return nil
 	}
 	return t.session.Input(t.permit, &recording.Input{Stream: stream, Data: p})
 }
@@ -65,30 +85,59 @@ func (t *tape) inputEnded() error {
 	if t.sealed {
 		return errSealed
 	}
+	if err := t.put(streamStdin, t.typed.Flush(t.line[:0])); err != nil {
+		return err
+	}
 	return t.session.Input(t.permit, &recording.Input{Stream: streamStdin, Final: true, ByteCount: t.sent})
 }
 
-// output records a part of what comes back, and passes it on.
-func (t *tape) output(stream string, p []byte) error {
-	if err := t.record(stream, p); err != nil {
-		return err
+// prepare makes the ways of output of a command. What comes of a gated shell is masked where it
+// ends and the echo of what is typed begins.
+func (t *tape) prepare(fail context.CancelCauseFunc, gated bool, quiet time.Duration) {
+	t.fail, t.typed, t.outlets = fail, t.session.NewMask(), map[string]*outlet{}
+	if gated {
+		t.printed = t.session.NewMask()
 	}
-	if err := t.files.write(stream, p); err != nil {
-		return err
+	for _, stream := range []string{streamStdout, streamStderr} {
+		o := &outlet{tape: t, stream: stream}
+		if t.printed == nil {
+			o.shown = t.session.NewMask()
+		}
+		if t.asked.TTY {
+			o.kept, o.quiet = t.session.NewMask(), quiet
+		}
+		t.outlets[stream] = o
 	}
-	return t.client.write(stream, p)
 }
 
-func (t *tape) record(stream string, p []byte) error {
+// output masks and records a part of what comes back, and passes it on.
+func (t *tape) output(stream string, p []byte) error { return t.outlets[stream].write(p) }
+
+// outputEnded passes on and records what is left of output.
+func (t *tape) outputEnded() error {
+	return errors.Join(t.outlets[streamStdout].end(), t.outlets[streamStderr].end())
+}
+
+// detected is how many values were replaced.
+func (t *tape) detected() int64 {
+	n := t.printed.Found()
+	for _, o := range t.outlets {
+		n += o.shown.Found()
+	}
+	return n
+}
+
+// record records a part of output; passed is how many bytes of it the client is sent.
+func (t *tape) record(stream string, p []byte, passed int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
 		return errSealed
 	}
-	t.bytes += int64(len(p))
+	t.bytes += passed
 	keep := min(int64(len(p)), t.left)
 	cut := keep < int64(len(p))
-	if cut && t.truncated && keep == 0 {
+	if len(p) == 0 || cut && t.truncated && keep == 0 {
 		return nil
 	}
 	t.left -= keep
@@ -99,11 +148,12 @@ func (t *tape) record(stream string, p []byte) error {
 // began reports whether the command may have begun.
 func (t *tape) began() bool { return t.asking.Load() }
 
-// seal lets nothing pass any more.
-func (t *tape) seal() {
+// seal lets nothing pass any more. It records what is left of input.
+func (t *tape) seal() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sealed = true
+	return t.put(streamStdin, t.typed.Flush(t.line[:0]))
 }
 
 func (t *tape) counts() (bytes int64, truncated bool) {

@@ -25,6 +25,7 @@ type upstream struct {
 	base      *url.URL
 	user      string        // whom the proxy impersonates
 	answer    time.Duration // how long an answer may take to begin
+	quiet     time.Duration // of a terminal, until what is held back is shown
 }
 
 // newUpstream prepares requests for the session's Target. It connects to nothing.
@@ -61,7 +62,7 @@ func newUpstream(ctx context.Context, s *session.Session, l Limits) (*upstream, 
 	return &upstream{
 		session: s, base: &url.URL{Scheme: base.Scheme, Host: base.Host},
 		user:   kubeapi.User(a.Grant.Namespace, a.Grant.Name, string(a.Grant.UID)),
-		answer: l.Answer,
+		answer: l.Answer, quiet: l.Quiet,
 		transport: &http.Transport{
 			DialContext: s.Dial, TLSClientConfig: config, ForceAttemptHTTP2: true, DisableCompression: true,
 			ResponseHeaderTimeout: l.Answer, MaxResponseHeaderBytes: int64(l.Header), MaxIdleConnsPerHost: 4, IdleConnTimeout: l.Idle,

@@ -44,6 +44,17 @@ const (
 // NewStream returns a Stream at the beginning of a text. That of a nil Set passes everything.
 func NewStream(s *Set) *Stream { return &Stream{set: s} }
 
+// Use has another Set find from here on, also in what is held back.
+func (s *Stream) Use(set *Set) {
+	if set == nil && s.set != nil {
+		set = &nothing // lets go what is held back
+	}
+	s.set = set
+}
+
+// nothing finds nothing.
+var nothing Set
+
 // Found returns how many values were replaced.
 func (s *Stream) Found() int { return s.found }
 

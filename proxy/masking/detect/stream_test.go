@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
 )
 
 // split writes a text in parts of the sizes that size gives, and returns what went on.
@@ -165,6 +167,26 @@ func TestStreamOfNoDetectors(t *testing.T) {
 	s := NewStream(nil)
 	if got := string(s.Flush(s.Write([]byte("a"), []byte("4111111111111111")))); got != "a4111111111111111" || s.Held() != 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+// Rules that change in the middle of a text hold from there on, and lose nothing of it.
+func TestStreamOfOtherDetectors(t *testing.T) {
+	s := NewStream(nil)
+	var got []byte
+	for _, step := range []struct {
+		set  *Set
+		text string
+	}{
+		{nil, "411111111111"}, {newSet(t, all...), "1111 4111111111111111, 123-45"}, {newSet(t, v1alpha1.DetectSSN), "-6789 4111111111111111 a"},
+		{nil, "@b.com 123-45-"}, {newSet(t, all...), "6789 ghp_"}, {nil, "x"},
+	} {
+		s.Use(step.set)
+		got = s.Write(got, []byte(step.text))
+	}
+	want := "4111111111111111 [card], [ssn] 4111111111111111 a@b.com 123-45-6789 ghp_x"
+	if got = s.Flush(got); string(got) != want || s.Held() != 0 {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -42,7 +42,7 @@ type Process struct {
 	Signal func(ctx context.Context, signal string, group int) error
 }
 
-// Config is what one gated shell is made of. All of it is needed but Resize.
+// Config is what one gated shell is made of. All of it is needed but Resize and Mask.
 type Config struct {
 	// Terminal is the client's, in raw mode. What is written to it is for the client to see.
 	Terminal io.ReadWriter
@@ -57,8 +57,17 @@ type Config struct {
 	Decide func(ctx context.Context, line string, facts *shell.Facts) error
 	// Done is told the status of a line that ran.
 	Done func(status int) error
+	// Mask replaces in what commands print what is not to be seen; nil for nothing.
+	Mask Mask
 	// Process is the shell: sh, reading commands from its standard input.
 	Process Process
+}
+
+// Mask replaces parts of a text that comes in parts. Write appends to dst what may be shown of p
+// and what came before, Flush what is left at the end of a command.
+type Mask interface {
+	Write(dst, p []byte) []byte
+	Flush(dst []byte) []byte
 }
 
 // Stop is an error of Decide or Done that ends the session.
@@ -88,7 +97,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &session{Config: c, keys: newKeyboard(c.Terminal), screen: &screen{w: c.Terminal}, control: bufio.NewReaderSize(c.Process.Stderr, maxReport)}
-	s.output = newOutput(c.Process.Stdout, s.screen)
+	s.output = newOutput(c.Process.Stdout, s.screen, c.Mask)
 	s.editor = term.NewTerminal(struct {
 		io.Reader
 		io.Writer

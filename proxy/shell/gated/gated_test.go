@@ -294,7 +294,7 @@ func TestPrintable(t *testing.T) {
 func TestFence(t *testing.T) {
 	for cut := 1; cut < 12; cut++ {
 		var out bytes.Buffer
-		o := newOutput(nil, &out)
+		o := newOutput(nil, &out, nil)
 		seen := o.until("abcabd")
 		text := []byte("xabcabcabdyab")
 		for len(text) > 0 {
@@ -304,6 +304,50 @@ func TestFence(t *testing.T) {
 		}
 		if !<-seen || out.String() != "xabcyab" {
 			t.Errorf("cut at %d: %q", cut, out.String())
+		}
+	}
+}
+
+// late holds the last byte back and replaces digits.
+type late struct{ held []byte }
+
+func (l *late) Write(dst, p []byte) []byte {
+	p = append(l.held, p...)
+	for _, b := range p[:max(len(p)-1, 0)] {
+		if b >= '0' && b <= '9' {
+			b = '#'
+		}
+		dst = append(dst, b)
+	}
+	l.held = bytes.Clone(p[max(len(p)-1, 0):])
+	return dst
+}
+
+func (l *late) Flush(dst []byte) []byte {
+	dst = append(dst, l.held...)
+	l.held = nil
+	return dst
+}
+
+// Output is masked without the fence, and nothing of a command is held back behind its end.
+func TestOutputIsMasked(t *testing.T) {
+	for cut := 1; cut < 12; cut++ {
+		var out bytes.Buffer
+		o := newOutput(nil, &out, &late{})
+		seen := o.until("5e6f")
+		text := []byte("card 11x5e6f")
+		for len(text) > 0 {
+			n := min(cut, len(text))
+			o.take(text[:n])
+			text = text[n:]
+		}
+		if !<-seen || out.String() != "card ##x" {
+			t.Errorf("cut at %d: %q", cut, out.String())
+		}
+		o.take([]byte("y"))
+		o.end()
+		if out.String() != "card ##xy" {
+			t.Errorf("cut at %d, in the end: %q", cut, out.String())
 		}
 	}
 }

@@ -35,15 +35,19 @@ func (s *screen) Write(p []byte) (int, error) {
 type output struct {
 	from io.Reader
 	to   io.Writer
+	mask Mask
 
 	mu    sync.Mutex
+	shown []byte
 	held  []byte // the beginning of a fence, perhaps
 	fence []byte
 	seen  chan bool
 	ended bool
 }
 
-func newOutput(from io.Reader, to io.Writer) *output { return &output{from: from, to: to} }
+func newOutput(from io.Reader, to io.Writer, mask Mask) *output {
+	return &output{from: from, to: to, mask: mask}
+}
 
 // until returns what tells when a fence was seen, or, with false, that the output ended.
 func (o *output) until(fence string) <-chan bool {
@@ -79,17 +83,30 @@ func (o *output) take(p []byte) bool {
 	defer o.mu.Unlock()
 	p = append(o.held, p...)
 	o.held = nil
+	whole := false
 	if o.fence != nil {
 		at := bytes.Index(p, o.fence)
 		if at >= 0 {
 			p = append(p[:at:at], p[at+len(o.fence):]...)
-			o.fence = nil
+			o.fence, whole = nil, true
 			defer func() { o.seen <- true }()
 		} else {
 			keep := tail(p, o.fence)
 			o.held = bytes.Clone(p[len(p)-keep:])
 			p = p[:len(p)-keep]
 		}
+	}
+	return o.show(p, whole)
+}
+
+// show shows p as it is masked, and all of it where it is whole.
+func (o *output) show(p []byte, whole bool) bool {
+	if o.mask != nil {
+		o.shown = o.mask.Write(o.shown[:0], p)
+		if whole {
+			o.shown = o.mask.Flush(o.shown)
+		}
+		p = o.shown
 	}
 	if len(p) == 0 {
 		return true
@@ -111,10 +128,8 @@ func tail(p, fence []byte) int {
 func (o *output) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.held) > 0 {
-		_, _ = o.to.Write(o.held)
-		o.held = nil
-	}
+	_ = o.show(o.held, true)
+	o.held = nil
 	o.ended = true
 	if o.fence != nil {
 		o.fence = nil

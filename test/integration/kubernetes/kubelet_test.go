@@ -32,6 +32,8 @@ type kubelet struct {
 	*httptest.Server
 	// reached counts what came through; running is how many commands run now.
 	reached, running atomic.Int64
+	// log is what containers log; nil for a GiB.
+	log atomic.Pointer[func(w io.Writer, options url.Values)]
 }
 
 func newKubelet() *kubelet {
@@ -107,9 +109,12 @@ func (k *kubelet) attach(w http.ResponseWriter, r *http.Request) {
 	remotecommand.ServeAttach(w, r, k, r.PathValue("pod"), "", r.PathValue("container"), o, patient, patient, []string{remotecommand.StreamProtocolV4Name})
 }
 
-// logs are a GiB.
-func (k *kubelet) logs(w http.ResponseWriter, _ *http.Request) {
+func (k *kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	k.reached.Add(1)
+	if log := k.log.Load(); log != nil {
+		(*log)(flushing{w}, r.URL.Query())
+		return
+	}
 	line := []byte(strings.Repeat("a line of a container's log, as long as many are\n", 1<<8))
 	for left := 1 << 30; left > 0; left -= len(line) {
 		line = line[:min(len(line), left)]
@@ -117,6 +122,18 @@ func (k *kubelet) logs(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 	}
+}
+
+// flushing sends each part by itself.
+type flushing struct{ http.ResponseWriter }
+
+// Write implements io.Writer.
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(p)
+	if err == nil {
+		err = http.NewResponseController(f.ResponseWriter).Flush()
+	}
+	return n, err
 }
 
 func (k *kubelet) portForward(w http.ResponseWriter, r *http.Request) {

@@ -33,9 +33,10 @@ type MaskingRuleSpecApplyConfiguration struct {
 	// CommandRule has to allow the call besides. Where a rule of the root namespace masks columns
 	// of the Target, only functions in rules of the root namespace count. 1 to 64.
 	Functions []PinnedFunctionApplyConfiguration `json:"functions,omitempty"`
-	// detectors find sensitive values in text that comes from columns that no rule names, and
-	// replace them there. They are an additional net: what is reversed, split or encoded gets
-	// past them.
+	// detectors find sensitive values in text that comes from columns that no rule names, in
+	// what commands in containers print, and in containers' logs, and replace them there. They
+	// are an additional net: what is reversed, split or encoded gets past them. Ports of pods
+	// cannot be forwarded where they are in force.
 	Detectors []apiv1alpha1.Detector `json:"detectors,omitempty"`
 	// fields of Kubernetes objects that are masked, wherever the API server shows them; 1 to 64.
 	// They mean nothing on other Targets.
