@@ -48,6 +48,9 @@ func Denied(op *Operation) bool {
 			return true
 		}
 	}
+	if op.Tree && (above(op.Path) || above(op.Asked)) {
+		return true
+	}
 	switch op.Action {
 	case Rename, Remove, RemoveDirectory, HardLink, SymbolicLink:
 		return above(op.Path) || above(op.To)

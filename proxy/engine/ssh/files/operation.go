@@ -82,7 +82,9 @@ type Operation struct {
 	Access   Access     // of Open
 	Replace  bool       // of Rename
 	Set      Attributes // of Open, MakeDirectory and SetAttributes
-	Size     int64      // of an Open whose protocol announces the number of bytes; 0 otherwise
+	// Tree: of an Open, all that is below a directory too, as rsync has it.
+	Tree bool
+	Size int64 // of an Open whose protocol announces the number of bytes; 0 otherwise
 }
 
 // Reads tells whether the operation reads content of a file.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	client "github.com/pkg/sftp"
 
@@ -166,7 +167,7 @@ func start(t testing.TB, rule func(context.Context, files.Operation) error, to f
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.ended <- sftp.Relay{Guard: s.judge, Log: s.notes}.Run(ctx, far, to)
+		s.ended <- sftp.Relay{Guard: s.judge, Log: s.notes, Patience: 20 * time.Millisecond}.Run(ctx, far, to)
 	}()
 	t.Cleanup(func() {
 		cancel(nil)
