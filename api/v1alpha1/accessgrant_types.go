@@ -23,7 +23,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.startsAt) == has(oldSelf.startsAt) && (!has(self.startsAt) || self.startsAt == oldSelf.startsAt)",message="startsAt is immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.postgres) == has(oldSelf.postgres) && (!has(self.postgres) || self.postgres == oldSelf.postgres)",message="permissions are immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.kubernetes) == has(oldSelf.kubernetes) && (!has(self.kubernetes) || self.kubernetes == oldSelf.kubernetes)",message="permissions are immutable: make a new grant"
-// +kubebuilder:validation:XValidation:rule="!has(self.postgres) || !has(self.kubernetes)",message="at most one of postgres and kubernetes may be set: a grant is for one Target"
+// +kubebuilder:validation:XValidation:rule="has(self.ssh) == has(oldSelf.ssh) && (!has(self.ssh) || self.ssh == oldSelf.ssh)",message="permissions are immutable: make a new grant"
+// +kubebuilder:validation:XValidation:rule="[has(self.postgres), has(self.kubernetes), has(self.ssh)].filter(x, x).size() <= 1",message="at most one of postgres, kubernetes and ssh may be set: a grant is for one Target"
 // +kubebuilder:validation:XValidation:rule="self.credentials == oldSelf.credentials",message="credentials is immutable: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt <= oldSelf.expiresAt)",message="expiresAt may only move to an earlier time: make a new grant"
 // +kubebuilder:validation:XValidation:rule="has(self.duration) == has(oldSelf.duration) && (!has(self.duration) || duration(self.duration) <= duration(oldSelf.duration))",message="duration may only shrink: make a new grant"
@@ -71,6 +72,10 @@ type AccessGrantSpec struct {
 	// kubernetes is what the grant permits on a Kubernetes Target. Immutable.
 	// +optional
 	Kubernetes *KubernetesPermissions `json:"kubernetes,omitempty"`
+
+	// ssh is what the grant permits on an SSH Target. Immutable.
+	// +optional
+	SSH *SSHPermissions `json:"ssh,omitempty"`
 
 	// credentials says how the subject receives its credential. Immutable.
 	// +kubebuilder:default={delivery: Secret}
@@ -235,6 +240,12 @@ type CredentialVerifier struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	CertificateSHA256 string `json:"certificateSHA256,omitempty"`
+
+	// sshCertificateSHA256 is the SHA-256 of the OpenSSH certificate as it is sent, in
+	// lower-case hex; of grants on SSH Targets.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	SSHCertificateSHA256 string `json:"sshCertificateSHA256,omitempty"`
 
 	// notBefore is when the credential begins.
 	// +required

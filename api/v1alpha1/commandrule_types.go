@@ -56,9 +56,12 @@ type CommandRuleSpec struct {
 }
 
 // CommandMatch matches commands of one protocol; kubernetes and shell together match what a
-// request starts in a container.
+// request starts in a container, ssh and shell what a login starts on a host, ssh and files
+// what it does to files there.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.sql) != (has(self.kubernetes) || has(self.shell))",message="either sql, or kubernetes, shell or both must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.sql) != (has(self.kubernetes) || has(self.shell) || has(self.ssh) || has(self.files))",message="either sql, or others than sql must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubernetes) || !has(self.ssh) && !has(self.files)",message="kubernetes goes with shell alone"
+// +kubebuilder:validation:XValidation:rule="!has(self.files) || !has(self.shell)",message="files and shell are of different commands: use two items"
 type CommandMatch struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
@@ -72,6 +75,14 @@ type CommandMatch struct {
 	// shell matches programs that a command starts, in a container or on a host.
 	// +optional
 	Shell *ShellMatch `json:"shell,omitempty"`
+
+	// ssh matches what a client of an SSH Target opens.
+	// +optional
+	SSH *SSHMatch `json:"ssh,omitempty"`
+
+	// files matches operations on files of an SSH Target.
+	// +optional
+	Files *FileMatch `json:"files,omitempty"`
 }
 
 // ShellUnknown is what of the commands that are not understood a rule matches.

@@ -94,3 +94,7 @@ const SecretTypePostgres = "servicebinding.io/postgresql"
 // SecretTypeKubernetes is the type of a delivered Kubernetes credential, whose key
 // `kubeconfig` is all that a client needs.
 const SecretTypeKubernetes = "access.cardea.dev/kubernetes"
+
+// SecretTypeSSH is the type of a delivered SSH credential, whose key `config` is all that ssh
+// needs besides the files that it names.
+const SecretTypeSSH = "access.cardea.dev/ssh"

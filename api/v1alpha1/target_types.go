@@ -16,7 +16,7 @@ const (
 
 // TargetSpec says what is protected and how the proxy reaches it.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.postgres), has(self.kubernetes)].exists_one(x, x)",message="exactly one of postgres and kubernetes must be set"
+// +kubebuilder:validation:XValidation:rule="[has(self.postgres), has(self.kubernetes), has(self.ssh)].exists_one(x, x)",message="exactly one of postgres, kubernetes and ssh must be set"
 type TargetSpec struct {
 	// requires lists kinds of rules that must select this Target before it opens. Objects
 	// arrive in any order, so a Target that must never be reached unmasked says
@@ -34,6 +34,10 @@ type TargetSpec struct {
 	// kubernetes is a Kubernetes API server.
 	// +optional
 	Kubernetes *KubernetesTarget `json:"kubernetes,omitempty"`
+
+	// ssh is an SSH server.
+	// +optional
+	SSH *SSHTarget `json:"ssh,omitempty"`
 
 	// idleTimeout ends a session in which nothing was sent for so long, for example "30m";
 	// 10s to 24h, no bound without it.
@@ -233,7 +237,8 @@ type TargetStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
 
-// Target is a database or a Kubernetes API server that can be reached through the gate only.
+// Target is a database, a Kubernetes API server or an SSH server that can be reached through
+// the gate only.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -27,6 +28,7 @@ type options struct {
 	address        string
 	postgresPort   int
 	kubernetesPort int
+	sshPort        int
 	metricsPort    int
 	spool          string
 	drain          time.Duration
@@ -49,6 +51,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.address, "address", "", "the `address` to listen at; 127.0.0.1 with --manifests, every one in a cluster")
 	f.IntVar(&o.postgresPort, "postgres-port", 5432, "the `port` for PostgreSQL clients; 0 turns it off")
 	f.IntVar(&o.kubernetesPort, "kubernetes-port", 0, "the `port` for Kubernetes clients; 0 turns it off")
+	f.IntVar(&o.sshPort, "ssh-port", 0, "the `port` for SSH clients; 0 turns it off")
 	f.IntVar(&o.metricsPort, "metrics-port", 8080, "the `port` for /metrics, /healthz and /readyz; 0 turns it off")
 	f.StringVar(&o.spool, "spool", "", "the `folder` in which recordings wait for their store (default /var/spool/cardea, or .spool of the manifests)")
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how `long` sessions may go on after SIGTERM")
@@ -74,7 +77,7 @@ func (o *options) complete(rest []string) error {
 		return fmt.Errorf("unexpected argument %q; --help lists the flags", rest[0])
 	case (o.manifests == "") == (o.namespace == ""):
 		return errors.New("exactly one of --manifests and --namespace is needed; --help lists the flags")
-	case o.kubernetesPort < 0 || o.kubernetesPort > 65535 || o.postgresPort < 0 || o.postgresPort > 65535 || o.metricsPort < 0 || o.metricsPort > 65535:
+	case slices.ContainsFunc([]int{o.postgresPort, o.kubernetesPort, o.sshPort, o.metricsPort}, func(p int) bool { return p < 0 || p > 65535 }):
 		return errors.New("a port must be between 0 and 65535")
 	case o.manifests != "" && o.peers != "":
 		return errors.New("--peers has no meaning with --manifests: there is one replica alone")

@@ -24,6 +24,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/engine"
 	"github.com/cardea-dev/cardea/proxy/engine/kubernetes"
 	"github.com/cardea-dev/cardea/proxy/engine/postgres"
+	"github.com/cardea-dev/cardea/proxy/engine/ssh"
 	"github.com/cardea-dev/cardea/proxy/gate"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -91,7 +92,11 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(ctx, o, databases, requests)
+	hosts, err := ssh.New(ssh.Config{Directory: gate.Directory{Source: src}, Identity: src.SSH})
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, o, databases, requests, hosts)
 	if err != nil {
 		return err
 	}
@@ -153,6 +158,9 @@ func cause(ctx, serving context.Context) error {
 
 func ready(o *options, src *source) string {
 	said := src.said
+	if o.sshPort != 0 {
+		said = "SSH at " + net.JoinHostPort(o.address, strconv.Itoa(o.sshPort)) + ", " + said
+	}
 	if o.kubernetesPort != 0 {
 		said = "Kubernetes at " + net.JoinHostPort(o.address, strconv.Itoa(o.kubernetesPort)) + ", " + said
 	}
@@ -171,7 +179,7 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := files.New(ctx, files.Config{Dir: folder, Address: o.address, Port: o.postgresPort, KubernetesPort: o.kubernetesPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
+	b, err := files.New(ctx, files.Config{Dir: folder, Address: o.address, Port: o.postgresPort, KubernetesPort: o.kubernetesPort, SSHPort: o.sshPort, Clock: clock.RealClock{}, Log: log.WithName("files")})
 	if err != nil {
 		return nil, err
 	}
@@ -180,13 +188,13 @@ func open(ctx context.Context, o *options, log logr.Logger) (*source, error) {
 }
 
 // listen opens the ports of the engines.
-func listen(ctx context.Context, o *options, pg *postgres.Engine, kube *kubernetes.Engine) ([]gate.Listener, error) {
+func listen(ctx context.Context, o *options, pg *postgres.Engine, kube *kubernetes.Engine, hosts *ssh.Engine) ([]gate.Listener, error) {
 	var out []gate.Listener
 	for _, e := range []struct {
 		name   string
 		port   int
 		engine engine.Engine
-	}{{postgres.Name, o.postgresPort, pg}, {kubernetes.Name, o.kubernetesPort, kube}} {
+	}{{postgres.Name, o.postgresPort, pg}, {kubernetes.Name, o.kubernetesPort, kube}, {ssh.Name, o.sshPort, hosts}} {
 		if e.port == 0 {
 			continue
 		}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"sync"
@@ -39,8 +37,11 @@ func secretKey(g *v1alpha1.AccessGrant) types.NamespacedName {
 
 // secretType is the type of the Secret by which a grant is delivered.
 func secretType(g *v1alpha1.AccessGrant) corev1.SecretType {
-	if g.Spec.Kubernetes != nil {
+	switch {
+	case g.Spec.Kubernetes != nil:
 		return v1alpha1.SecretTypeKubernetes
+	case g.Spec.SSH != nil:
+		return v1alpha1.SecretTypeSSH
 	}
 	return v1alpha1.SecretTypePostgres
 }
@@ -107,7 +108,7 @@ func (r *Reconciler) held(ctx context.Context, s *scope, keys *authority.Keys) (
 	if err != nil || secret == nil {
 		return nil, err
 	}
-	minted := s.recognise(secret)
+	minted := credentials.Held(s.grant, secret.Data, s.grant.Status.Verifiers, s.now)
 	if minted == nil {
 		return nil, nil
 	}
@@ -136,32 +137,6 @@ func (r *Reconciler) read(ctx context.Context, s *scope) (*corev1.Secret, error)
 	}
 	return nil, conditions.Stalled(v1alpha1.ConditionCredentialIssued, v1alpha1.ReasonSecretConflict, again,
 		"Secret %s is there already and is not of this grant: delete it, or make a grant with another credentials.secretName", key)
-}
-
-// recognise returns the credential in a Secret with its verifier, if the proxy knows it
-// and it is still good.
-func (s *scope) recognise(secret *corev1.Secret) *credentials.Minted {
-	m := &credentials.Minted{
-		Password: string(secret.Data[credentials.KeyPassword]),
-		CertPEM:  secret.Data[credentials.KeyCert],
-		KeyPEM:   secret.Data[credentials.KeyKey],
-	}
-	pair, err := tls.X509KeyPair(m.CertPEM, m.KeyPEM)
-	if err != nil {
-		return nil
-	}
-	sum := sha256.Sum256(pair.Certificate[0])
-	certificate := hex.EncodeToString(sum[:])
-	v := s.verifier(func(v *v1alpha1.CredentialVerifier) bool { return v.CertificateSHA256 == certificate })
-	if v == nil {
-		return nil
-	}
-	scram, err := credentials.NewSCRAM(m.Password, credentials.Salt(s.grant.UID), credentials.Iterations)
-	if err != nil || scram.String() != v.SCRAMSHA256 {
-		return nil
-	}
-	m.Verifier = *v
-	return m
 }
 
 // verifier returns a copy of the first verifier that is still good and matches.
@@ -220,9 +195,11 @@ func (r *Reconciler) content(s *scope, m *credentials.Minted, keys *authority.Ke
 		Host: desired.Host(s.grant.Namespace), Port: desired.PostgresPort,
 		CAPEM: bytes.Clone(keys.Bundle()), MountPath: s.grant.Spec.Credentials.MountPath,
 	}
-	if s.grant.Spec.Kubernetes != nil {
+	switch {
+	case s.grant.Spec.Kubernetes != nil:
 		e.Port = desired.KubernetesPort
-		return credentials.KubernetesSecret(m, e, s.grant)
+	case s.grant.Spec.SSH != nil:
+		e.Port = desired.SSHPort
 	}
-	return credentials.PostgresSecret(m, e, s.grant)
+	return credentials.Secret(m, e, s.grant)
 }

@@ -32,6 +32,7 @@ const (
 const (
 	PostgresPort   = 5432
 	KubernetesPort = 6443
+	SSHPort        = 2222
 	MetricsPort    = 8080
 )
 
@@ -54,6 +55,8 @@ type Gate struct {
 	// cluster's, sorted.
 	Kubernetes bool
 	Users      []string
+	// SSH says that a Target is an SSH server.
+	SSH bool
 	// TargetPorts are the ports of the Targets, APIServerPorts those of the API server;
 	// sorted. The proxy may connect to nothing else.
 	TargetPorts    []int32

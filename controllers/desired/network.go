@@ -32,6 +32,9 @@ func NetworkPolicy(g Gate) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	if g.Kubernetes {
 		gate.WithPorts(port(corev1.ProtocolTCP, KubernetesPort))
 	}
+	if g.SSH {
+		gate.WithPorts(port(corev1.ProtocolTCP, SSHPort))
+	}
 	return networkingv1ac.NetworkPolicy(v1alpha1.ProxyName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
 		WithSpec(networkingv1ac.NetworkPolicySpec().

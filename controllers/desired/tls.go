@@ -13,18 +13,20 @@ const (
 	KeyKey    = "tls.key"
 	KeyCA     = "ca.crt"
 	KeyRedact = "redact.key"
+	KeySSH    = "ssh-cert.pub"
 )
 
 // TLS is the content of the gate's TLS Secret. Bundle are the authorities that sign for
-// the gate; Redact keys the hashes that stand for masked constants.
-type TLS struct{ Cert, Key, Bundle, Redact []byte }
+// the gate; Redact keys the hashes that stand for masked constants; SSH is the certificate of
+// OpenSSH for the key.
+type TLS struct{ Cert, Key, Bundle, Redact, SSH []byte }
 
 // TLSSecret returns the Secret that the proxy serves with.
 func TLSSecret(g Gate, t TLS) *corev1ac.SecretApplyConfiguration {
 	return corev1ac.Secret(v1alpha1.ProxyTLSName, g.Namespace).
 		WithLabels(Labels(g.Namespace)).
 		WithType(corev1.SecretTypeTLS).
-		WithData(map[string][]byte{KeyCert: t.Cert, KeyKey: t.Key, KeyCA: t.Bundle, KeyRedact: t.Redact})
+		WithData(map[string][]byte{KeyCert: t.Cert, KeyKey: t.Key, KeyCA: t.Bundle, KeyRedact: t.Redact, KeySSH: t.SSH})
 }
 
 // TLSConfigMap returns the ConfigMap by which anybody in the gate namespace can learn whom

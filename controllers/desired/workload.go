@@ -114,6 +114,10 @@ func container(g Gate) *corev1ac.ContainerApplyConfiguration {
 		c.WithArgs("--kubernetes-port=6443").
 			WithPorts(corev1ac.ContainerPort().WithName("kubernetes").WithContainerPort(KubernetesPort).WithProtocol(corev1.ProtocolTCP))
 	}
+	if g.SSH {
+		c.WithArgs("--ssh-port=2222").
+			WithPorts(corev1ac.ContainerPort().WithName("ssh").WithContainerPort(SSHPort).WithProtocol(corev1.ProtocolTCP))
+	}
 	return c
 }
 
@@ -134,6 +138,9 @@ func Service(g Gate) *corev1ac.ServiceApplyConfiguration {
 		WithPorts(port("postgres", PostgresPort))
 	if g.Kubernetes {
 		spec.WithPorts(port("kubernetes", KubernetesPort))
+	}
+	if g.SSH {
+		spec.WithPorts(port("ssh", SSHPort))
 	}
 	s := corev1ac.Service(v1alpha1.ProxyName, g.Namespace).WithLabels(Labels(g.Namespace)).WithSpec(spec)
 	e := g.Proxy.Exposure

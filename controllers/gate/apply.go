@@ -43,10 +43,17 @@ func (r *Reconciler) applyCertificates(ctx context.Context, s *scope) (ctrl.Resu
 			return ctrl.Result{}, fmt.Errorf("make redaction key: %w", err)
 		}
 	}
+	host := old.Data[desired.KeySSH]
+	if renewed || len(host) == 0 {
+		renewed = true
+		if host, err = keys.Signer().HostCertificate(serving.Cert); err != nil {
+			return ctrl.Result{}, fmt.Errorf("sign the proxy's host key: %w", err)
+		}
+	}
 	if renewed || !bytes.Equal(old.Data[desired.KeyCA], keys.Bundle()) || old.Labels[desired.LabelManagedBy] != desired.ManagedBy {
 		r.Applier.Forget(s.namespace)
 	}
-	content := desired.TLS{Cert: serving.Cert, Key: serving.Key, Bundle: keys.Bundle(), Redact: redact}
+	content := desired.TLS{Cert: serving.Cert, Key: serving.Key, Bundle: keys.Bundle(), Redact: redact, SSH: host}
 	return r.apply(ctx, s, desired.TLSSecret(s.gate, content), desired.TLSConfigMap(s.gate, content))
 }
 

@@ -75,7 +75,7 @@ func (r *Reconciler) describe(ctx context.Context, s *scope) (ctrl.Result, error
 func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1.Target) error {
 	var secrets []string
 	var ca *v1alpha1.KeyReference
-	switch pg, k := t.Spec.Postgres, t.Spec.Kubernetes; {
+	switch pg, k, ssh := t.Spec.Postgres, t.Spec.Kubernetes, t.Spec.SSH; {
 	case pg != nil:
 		g.TargetPorts = append(g.TargetPorts, pg.Port)
 		if name := pg.LoginSecret(); name != "" {
@@ -92,6 +92,10 @@ func (r *Reconciler) reference(ctx context.Context, g *desired.Gate, t *v1alpha1
 		}
 		g.TargetPorts = append(g.TargetPorts, portOf(k.Server.URL))
 		secrets, ca = append(secrets, k.Server.CredentialRef.Name), k.Server.CARef
+	case ssh != nil:
+		g.SSH = true
+		g.TargetPorts = append(g.TargetPorts, ssh.Port)
+		secrets = append(secrets, ssh.KeySecret())
 	}
 	if ref := ca; ref != nil {
 		switch ref.Kind {

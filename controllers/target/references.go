@@ -30,6 +30,9 @@ func (r *Reconciler) checkLogin(ctx context.Context, s *scope) (ctrl.Result, err
 	if k := s.target.Spec.Kubernetes; k != nil {
 		return ctrl.Result{}, r.checkCluster(ctx, s.target, k)
 	}
+	if ssh := s.target.Spec.SSH; ssh != nil {
+		return ctrl.Result{}, r.usable(ctx, s.target, ssh.KeySecret(), corev1.SecretTypeSSHAuth, "the key ssh-privatekey")
+	}
 	if s.target.Spec.Postgres == nil || s.target.Spec.Postgres.LoginSecret() == "" {
 		return ctrl.Result{}, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/tls"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -34,4 +36,7 @@ type Backend interface {
 	// TLS is the configuration for clients: the serving certificate, renewed while running,
 	// and the authority of client certificates, which are asked for and not required.
 	TLS() *tls.Config
+	// SSH returns the gate's host key with its certificate, renewed while running, and the
+	// authorities of the certificates of users.
+	SSH() (host ssh.Signer, authorities []ssh.PublicKey, err error)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
@@ -33,6 +34,9 @@ type Finder interface {
 func Login(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Login, error) {
 	if t.Spec.Kubernetes != nil {
 		return serverLogin(ctx, f, t)
+	}
+	if t.Spec.SSH != nil {
+		return sshLogin(ctx, f, t)
 	}
 	if t.Spec.Postgres == nil || t.Spec.Postgres.LoginSecret() == "" {
 		return session.Login{}, unusable(t, "it names no login")
@@ -80,6 +84,25 @@ func serverLogin(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Log
 		return session.Login{}, unusable(t, what+fmt.Sprintf(" is not of type %s or %s", corev1.SecretTypeTLS, corev1.SecretTypeOpaque))
 	}
 	return login, nil
+}
+
+// sshLogin returns the private key that the gate holds for an SSH server: an authority of users,
+// or a key of theirs.
+func sshLogin(ctx context.Context, f Finder, t *v1alpha1.Target) (session.Login, error) {
+	name := t.Spec.SSH.KeySecret()
+	if name == "" {
+		return session.Login{}, unusable(t, "it names no key")
+	}
+	what := fmt.Sprintf("Secret %s with its key", name)
+	s, err := consented(ctx, f, t, name, what, corev1.SecretTypeSSHAuth)
+	if err != nil {
+		return session.Login{}, err
+	}
+	key, err := ssh.ParsePrivateKey(s.Data[corev1.SSHAuthPrivateKey])
+	if err != nil {
+		return session.Login{}, unusable(t, what+" has no private key without a passphrase under the key "+corev1.SSHAuthPrivateKey)
+	}
+	return session.Login{Key: key}, nil
 }
 
 // keyToken is the key of a bearer token.

@@ -146,6 +146,22 @@ func (a *Authority) sign(template *x509.Certificate, now, expires time.Time) (ce
 	return encode("CERTIFICATE", der), keyPEM, der, nil
 }
 
+// signed reports whether a signed a client certificate in PEM that is good at now.
+func (a *Authority) signed(certPEM []byte, now time.Time) bool {
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		return false
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return false
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
+}
+
 func newKey() (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -34,6 +34,17 @@ const (
 	KeyKey      = "tls.key"
 )
 
+// Secret returns the content of the Secret that delivers m for g.
+func Secret(m *Minted, e Endpoint, g *v1alpha1.AccessGrant) map[string][]byte {
+	switch {
+	case g.Spec.SSH != nil:
+		return SSHSecret(m, e, g)
+	case g.Spec.Kubernetes != nil:
+		return KubernetesSecret(m, e, g)
+	}
+	return PostgresSecret(m, e, g)
+}
+
 // PostgresSecret returns the content of the Secret that delivers m for g. Without a
 // database it holds neither that key nor a database in the uri: the client says which.
 func PostgresSecret(m *Minted, e Endpoint, g *v1alpha1.AccessGrant) map[string][]byte {

@@ -155,7 +155,8 @@ func (g *Gate) recheck(l *liveSession) {
 	case current.Terminated(l.track.name):
 		l.end(terminated())
 	case a.Target.UID != l.admission.Target.UID || elsewhere(a.Target.Spec.Postgres, l.admission.Target.Spec.Postgres) ||
-		!equality.Semantic.DeepEqual(a.Target.Spec.Kubernetes, l.admission.Target.Spec.Kubernetes):
+		!equality.Semantic.DeepEqual(a.Target.Spec.Kubernetes, l.admission.Target.Spec.Kubernetes) ||
+		!equality.Semantic.DeepEqual(a.Target.Spec.SSH, l.admission.Target.Spec.SSH):
 		l.end(moved())
 	default:
 		l.snapshot, l.admission = current, a

@@ -63,6 +63,9 @@ func rulesFor(t *target, g *v1alpha1.AccessGrant, r Request, m *masks) Rules {
 	if t.engine == engineKubernetes {
 		return &requestRules{rules: t.rules, grant: grant, spec: g.Spec.Kubernetes}
 	}
+	if t.engine == engineSSH {
+		return &sshRules{rules: t.rules, grant: grant, spec: g.Spec.SSH, target: t.object.Spec.SSH}
+	}
 	return &sessionRules{engine: t.engine, rules: t.rules, masks: m, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database), grant: grant}
 }
 
@@ -164,8 +167,11 @@ func permitted(g *v1alpha1.AccessGrant, t *target, r Request) *Refusal {
 	if r.Engine == "" || r.Engine != t.engine {
 		return refuse(CodeNotPermitted, g, fmt.Sprintf("is for Target %s, which speaks %s", name, t.engine), "use a client of that protocol")
 	}
-	if t.engine == engineKubernetes {
+	switch t.engine {
+	case engineKubernetes:
 		return permittedRole(g, t)
+	case engineSSH:
+		return permittedSSH(g, t, r)
 	}
 	if g.Spec.Postgres == nil {
 		return refuse(CodeNotPermitted, g, "permits nothing on a PostgreSQL Target: it has no postgres block", "ask for a grant with spec.postgres")

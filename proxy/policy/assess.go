@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/masking/fn"
@@ -42,6 +43,9 @@ func AssessGrant(in Input, g *v1alpha1.AccessGrant) Assessment {
 		if t.Spec.Kubernetes != nil {
 			return assessOffer(t, g)
 		}
+		if t.Spec.SSH != nil {
+			return assessLogins(t, g)
+		}
 		if t.Spec.Postgres != nil && g.Spec.Postgres == nil {
 			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a PostgreSQL server and the grant has no spec.postgres, so that it permits nothing; set it in a new grant", t.Name)}
 		}
@@ -61,6 +65,24 @@ func assessOffer(t *v1alpha1.Target, g *v1alpha1.AccessGrant) Assessment {
 		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a Kubernetes API server and the grant has no spec.kubernetes, so that it permits nothing; set it in a new grant", t.Name)}
 	case !permitsRole(t.Spec.Kubernetes, p.RoleRef):
 		return Assessment{Reason: v1alpha1.ReasonTargetNotReady, Message: fmt.Sprintf("Target %s does not offer %s %s of spec.kubernetes.roleRef; add it to the Target's roles, or make a grant with one of them", t.Name, p.RoleRef.Kind, p.RoleRef.Name)}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
+}
+
+// assessLogins judges whether a grant names logins that an SSH Target offers, and no more than
+// the Target permits.
+func assessLogins(t *v1alpha1.Target, g *v1alpha1.AccessGrant) Assessment {
+	p := g.Spec.SSH
+	if p == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is an SSH server and the grant has no spec.ssh, so that it permits nothing; set it in a new grant", t.Name)}
+	}
+	for _, l := range p.Logins {
+		if !slices.Contains(t.Spec.SSH.Logins, l) {
+			return Assessment{Reason: v1alpha1.ReasonTargetNotReady, Message: fmt.Sprintf("Target %s does not offer login %s of spec.ssh.logins; add it to the Target's logins, or make a grant with one of them", t.Name, shownName(l))}
+		}
+	}
+	if slices.Contains(p.Channels, v1alpha1.SSHAgent) && t.Spec.SSH.AgentForwarding != v1alpha1.SSHAgentPermitted {
+		return Assessment{Reason: v1alpha1.ReasonTargetNotReady, Message: fmt.Sprintf("Target %s does not permit agent forwarding, which spec.ssh.channels names; set its spec.ssh.agentForwarding, or make a grant without", t.Name)}
 	}
 	return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
 }

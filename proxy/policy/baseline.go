@@ -6,6 +6,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
+	"github.com/cardea-dev/cardea/proxy/sshapi"
 )
 
 // KindBaseline is the kind of a RuleReference to a rule that ships with the product.
@@ -24,6 +25,8 @@ type BaselineRule struct {
 	nodes func(n *sql.Node) bool
 	// request matches one request to a Kubernetes API server; nil matches none.
 	request func(f *kubeapi.Facts) bool
+	// ssh matches one request to an SSH server; nil matches none.
+	ssh func(f *sshapi.Facts) bool
 	// liftable says that an Allow rule which names every function of a command admits it.
 	liftable bool
 }

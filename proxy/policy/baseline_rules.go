@@ -184,4 +184,9 @@ var baselineRules = []BaselineRule{
 		Denies: "Writing roles, bindings, admission policies and webhooks.",
 		Attack: "Gives the grant's user, or an accomplice, lasting rights; or switches off what admission forbids.",
 	},
+	{
+		Name: "ssh-authorized-keys", ssh: letsIn,
+		Denies: "Writing, removing, renaming and linking of what lies in a folder .ssh or in /etc/ssh, and of files authorized_keys; by SFTP and scp, and by commands where that is plain.",
+		Attack: "Leaves a key behind by which its owner signs in past the gate when the grant has ended.",
+	},
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
+	"github.com/cardea-dev/cardea/proxy/sshapi"
 )
 
 // Action is what happens to a command. The zero value denies.
@@ -51,6 +52,8 @@ type Command struct {
 	SQL *sql.Facts
 	// Kubernetes is what is known of a request to a Kubernetes API server; nil is unknown.
 	Kubernetes *kubeapi.Facts
+	// SSH is what is known of a request to an SSH server; nil is unknown.
+	SSH *sshapi.Facts
 	// InTransaction says that the client has an open transaction.
 	InTransaction bool
 	// EstimatedRows is how many rows the target expects the command to change or return; nil

@@ -6,6 +6,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/sql"
+	"github.com/cardea-dev/cardea/proxy/sshapi"
 )
 
 // Explanation says how a decision came about.
@@ -40,6 +41,9 @@ func Explain(rules Rules, c *Command) Explanation {
 	e := Explanation{Decision: rules.Decide(c)}
 	if s, is := rules.(*requestRules); is && c.Kubernetes != nil && c.Kubernetes.Known {
 		e.Findings = s.findings(c.Kubernetes)
+	}
+	if s, is := rules.(*sshRules); is && c.SSH != nil && c.SSH.Known {
+		e.Findings = s.findings(c.SSH)
 	}
 	s, ours := rules.(*sessionRules)
 	if !ours || !s.understands(c) {
@@ -79,6 +83,31 @@ func (s *requestRules) findings(f *kubeapi.Facts) []Finding {
 				applies := m.about(f) && (m.shell == nil || started(f) != nil && m.shell.matches(started(f)))
 				if r.action == v1alpha1.ActionAllow {
 					applies = m.about(f) && m.shell != nil && m.shell.admits(started(f))
+				}
+				if applies {
+					found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Message: r.message})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// findings returns the rules that speak of a request.
+func (s *sshRules) findings(f *sshapi.Facts) []Finding {
+	var found []Finding
+	for _, b := range s.rules.baseline {
+		if b.ssh != nil && b.ssh(f) {
+			found = append(found, Finding{Rule: b.Reference(), Action: v1alpha1.ActionDeny, Item: -1, Message: b.Denies})
+		}
+	}
+	for _, list := range [][]*commandRule{s.rules.deny, s.rules.approve, s.rules.allow, s.rules.audit} {
+		for _, r := range list {
+			for i := range r.matches {
+				m := &r.matches[i]
+				applies := m.concernsSSH(f)
+				if r.action == v1alpha1.ActionAllow {
+					applies = m.aboutSSH(f) && m.shell != nil && startedSSH(f) != nil && m.shell.admits(startedSSH(f))
 				}
 				if applies {
 					found = append(found, Finding{Rule: r.ref, Action: r.action, Item: i, Message: r.message})

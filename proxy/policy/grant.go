@@ -39,8 +39,17 @@ func checkGrant(g *v1alpha1.AccessGrant) error {
 	if s := g.Spec.DesiredState; s != v1alpha1.GrantActive && s != v1alpha1.GrantRevoked {
 		return fmt.Errorf("spec.desiredState: %q is not Active or Revoked", s)
 	}
-	if g.Spec.Postgres != nil && g.Spec.Kubernetes != nil {
-		return errors.New("at most one of spec.postgres and spec.kubernetes may be set")
+	blocks := 0
+	for _, set := range []bool{g.Spec.Postgres != nil, g.Spec.Kubernetes != nil, g.Spec.SSH != nil} {
+		if set {
+			blocks++
+		}
+	}
+	if blocks > 1 {
+		return errors.New("at most one of spec.postgres, spec.kubernetes and spec.ssh may be set")
+	}
+	if err := checkSSH(g.Spec.SSH); err != nil {
+		return err
 	}
 	if err := checkKubernetes(g.Spec.Kubernetes); err != nil {
 		return err

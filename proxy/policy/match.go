@@ -49,10 +49,11 @@ type match struct {
 	writes    v1alpha1.SQLWrites
 	relations []relationGlob
 	functions []glob
-	// request and shell are set for an item about requests and what they start, which speaks of
-	// no SQL.
+	// The four are of items which speak of no SQL.
 	request *requestMatch
 	shell   *shellMatch
+	ssh     *sshMatch
+	files   *fileMatch
 	// expression is asked last, of a command that everything else matches.
 	expression *expression
 	strict     bool
@@ -61,16 +62,30 @@ type match struct {
 // compileMatch compiles an item. Letter case in names counts only where strict is set: a
 // rule that admits must not admit more than it says, a rule that refuses not less.
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
-	if m.SQL != nil && m.Kubernetes == nil && m.Shell == nil {
-		return compileSQLMatch(m.SQL, strict)
-	}
+	others := m.Kubernetes != nil || m.Shell != nil || m.SSH != nil || m.Files != nil
 	var c match
 	var err error
 	switch {
-	case m.SQL != nil, m.Kubernetes == nil && m.Shell == nil:
-		return match{}, errors.New("either sql, or kubernetes, shell or both must be set")
+	case m.SQL != nil && !others:
+		return compileSQLMatch(m.SQL, strict)
+	case m.SQL != nil || !others:
+		return match{}, errors.New("either sql, or others than sql must be set")
+	case m.Kubernetes != nil && (m.SSH != nil || m.Files != nil):
+		return match{}, errors.New("kubernetes goes with shell alone")
+	case m.Files != nil && m.Shell != nil:
+		return match{}, errors.New("files and shell are of different commands: use two items")
 	case strict && m.Shell == nil:
-		return match{}, errors.New("kubernetes: only with action Deny, RequireApproval or Audit: what is permitted is the role's to say")
+		return match{}, errors.New("with action Allow shell must be set: what else is permitted is the role's, or the grant's, to say")
+	}
+	if m.SSH != nil {
+		if c.ssh, err = compileSSHMatch(m.SSH); err != nil {
+			return match{}, err
+		}
+	}
+	if m.Files != nil {
+		if c.files, err = compileFileMatch(m.Files); err != nil {
+			return match{}, err
+		}
 	}
 	if m.Kubernetes != nil {
 		if c.request, err = compileRequestMatch(m.Kubernetes); err != nil {
@@ -163,7 +178,9 @@ func (m *match) matches(q *question) (bool, error) {
 	return a.holds || a.err != nil && !m.strict, a.err
 }
 
-func (m *match) isSQL() bool { return m.request == nil && m.shell == nil }
+func (m *match) isSQL() bool {
+	return m.request == nil && m.shell == nil && m.ssh == nil && m.files == nil
+}
 
 func (m *match) names(f *sql.Facts) bool {
 	return m.isSQL() && slices.ContainsFunc(f.Nodes, func(n sql.Node) bool { return m.node(&n, f) }) &&

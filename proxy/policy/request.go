@@ -98,7 +98,12 @@ func (s *requestRules) start(f *kubeapi.Facts) (v1alpha1.RuleReference, *Refusal
 			return rules[i].ref, nil
 		}
 	}
-	return v1alpha1.RuleReference{}, &Refusal{Code: CodeUnknownCommand,
+	return v1alpha1.RuleReference{}, refuseStart(why)
+}
+
+// refuseStart refuses what is not understood.
+func refuseStart(why string) *Refusal {
+	return &Refusal{Code: CodeUnknownCommand,
 		Message: "the command is denied because it is not understood: " + Printable(why, maxShownText),
 		Hint:    "name each program and its arguments literally, or ask for a rule that allows it (shell.unknown or shell.commands); docs/rules.md"}
 }

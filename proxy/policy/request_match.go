@@ -93,7 +93,7 @@ func (r *commandRule) admitsStart(f *kubeapi.Facts) bool {
 
 // about reports whether an item speaks of a request, besides what it starts.
 func (m *match) about(f *kubeapi.Facts) bool {
-	return !m.isSQL() && (m.request == nil || m.request.matches(f))
+	return !m.isSQL() && m.ssh == nil && m.files == nil && (m.request == nil || m.request.matches(f))
 }
 
 // started is what a request starts in a container; nil for one that starts nothing.

@@ -76,6 +76,7 @@ type Request struct {
 	// exemptions from masking hold.
 	Exchanged   bool
 	Database    string
+	Login       string // of an SSH server
 	Application string
 	Client      netip.AddrPort
 }

@@ -181,16 +181,22 @@ func (l *library) open(c *target) *shut {
 }
 
 func (t *target) checkSpec() error {
-	p := t.object.Spec.Postgres
-	if k := t.object.Spec.Kubernetes; k != nil && p == nil {
+	p, k, s := t.object.Spec.Postgres, t.object.Spec.Kubernetes, t.object.Spec.SSH
+	switch {
+	case k != nil && p == nil && s == nil:
 		t.engine = engineKubernetes
 		if err := checkLimits(t.object.Spec.IdleTimeout, nil); err != nil {
 			return err
 		}
 		return checkKubernetesTarget(k)
-	}
-	if p == nil || t.object.Spec.Kubernetes != nil {
-		return errors.New("exactly one of postgres and kubernetes must be set")
+	case s != nil && p == nil && k == nil:
+		t.engine = engineSSH
+		if err := checkLimits(t.object.Spec.IdleTimeout, nil); err != nil {
+			return err
+		}
+		return checkSSHTarget(s)
+	case p == nil || k != nil || s != nil:
+		return errors.New("exactly one of postgres, kubernetes and ssh must be set")
 	}
 	if err := checkLimits(t.object.Spec.IdleTimeout, p.StatementTimeout); err != nil {
 		return err

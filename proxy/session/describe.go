@@ -55,9 +55,10 @@ func (s *Session) describe(id uint64, c *policy.Command) *noted {
 }
 
 // text returns a command as it is shown, and whether that is not all of it. A request to a
-// Kubernetes API is a method and a URL, which is shown where it is understood.
+// Kubernetes API is a method and a URL, which is shown where it is understood, and so is what
+// the client of an SSH server asks for.
 func (s *Session) text(c *policy.Command) (string, bool) {
-	if c.SQL == nil && c.Kubernetes != nil && c.Kubernetes.Known {
+	if c.SQL == nil && (c.Kubernetes != nil && c.Kubernetes.Known || c.SSH != nil && c.SSH.Known) {
 		return string(c.Text), false
 	}
 	return sql.Redact(c.Text, c.SQL, s.hash)
@@ -67,6 +68,9 @@ func (s *Session) text(c *policy.Command) (string, bool) {
 func isSensitive(c *policy.Command) bool {
 	if c.SQL == nil && c.Kubernetes != nil {
 		return !c.Kubernetes.Known || c.Kubernetes.Sensitive
+	}
+	if c.SQL == nil && c.SSH != nil {
+		return !c.SSH.Known
 	}
 	return c.SQL == nil || !c.SQL.Known || c.SQL.Sensitive || c.SQL.SensitiveParameters
 }

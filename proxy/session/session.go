@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync/atomic"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/policy"
@@ -23,6 +25,8 @@ type Login struct {
 	// https://HOST:PORT. Both are of Kubernetes.
 	Token  string
 	Server string
+	// Key is of SSH: of the Target's userCA, or of its logins.
+	Key ssh.Signer
 	// Certificate is shown to the target in TLS; nil for none.
 	Certificate *tls.Certificate
 }

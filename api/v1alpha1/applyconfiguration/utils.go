@@ -64,6 +64,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DateFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EphemeralRole"):
 		return &apiv1alpha1.EphemeralRoleApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("FileMatch"):
+		return &apiv1alpha1.FileMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FixedFunction"):
 		return &apiv1alpha1.FixedFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantCredentials"):
@@ -142,6 +144,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ShellMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SQLMatch"):
 		return &apiv1alpha1.SQLMatchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHKey"):
+		return &apiv1alpha1.SSHKeyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHMatch"):
+		return &apiv1alpha1.SSHMatchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHPermissions"):
+		return &apiv1alpha1.SSHPermissionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHTarget"):
+		return &apiv1alpha1.SSHTargetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHUserCA"):
+		return &apiv1alpha1.SSHUserCAApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Subject"):
 		return &apiv1alpha1.SubjectApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Target"):

@@ -37,10 +37,10 @@ type Config struct {
 	Dir     string // the folder
 	Address string // that the gate listens at; clients are told it
 	Port    int    // of the PostgreSQL engine
-	// KubernetesPort is that of the Kubernetes engine.
-	KubernetesPort int
-	Clock          clock.WithTicker
-	Log            logr.Logger
+	// KubernetesPort and SSHPort are those of the other engines.
+	KubernetesPort, SSHPort int
+	Clock                   clock.WithTicker
+	Log                     logr.Logger
 }
 
 // Backend is a folder of manifests.

@@ -2,9 +2,6 @@ package files
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -47,11 +44,13 @@ func (b *Backend) deliver(g *v1alpha1.AccessGrant, r *record, now, expires time.
 // content is what the operator would write into the grant's Secret.
 func (b *Backend) content(m *credentials.Minted, dir string, g *v1alpha1.AccessGrant) map[string][]byte {
 	e := credentials.Endpoint{Host: b.host(), Port: b.c.Port, CAPEM: b.authority.CertPEM(), MountPath: dir}
-	if g.Spec.Kubernetes != nil {
+	switch {
+	case g.Spec.Kubernetes != nil:
 		e.Port = b.c.KubernetesPort
-		return credentials.KubernetesSecret(m, e, g)
+	case g.Spec.SSH != nil:
+		e.Port = b.c.SSHPort
 	}
-	return credentials.PostgresSecret(m, e, g)
+	return credentials.Secret(m, e, g)
 }
 
 // delivered returns the credential that lies in dir, if it is the grant's only one, ends
@@ -64,39 +63,19 @@ func (b *Backend) delivered(dir string, g *v1alpha1.AccessGrant, r *record, now,
 	if !v.ExpiresAt.Time.Equal(expires.Truncate(time.Second)) || now.Before(v.NotBefore.Time) {
 		return nil
 	}
-	m := &credentials.Minted{Verifier: v}
-	for name, into := range map[string]*[]byte{credentials.KeyCert: &m.CertPEM, credentials.KeyKey: &m.KeyPEM} {
-		content, err := recording.ReadWhole(filepath.Join(dir, name), 64<<10)
-		if err != nil {
+	content := map[string][]byte{}
+	for _, name := range []string{credentials.KeyPassword, credentials.KeyCert, credentials.KeyKey, credentials.KeySSHKey, credentials.KeySSHCert} {
+		part, err := recording.ReadWhole(filepath.Join(dir, name), 64<<10)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
-		*into = content
+		content[name] = part
 	}
-	password, err := recording.ReadWhole(filepath.Join(dir, credentials.KeyPassword), 4<<10)
-	if err != nil {
-		return nil
-	}
-	m.Password = string(password)
-	again, err := credentials.NewSCRAM(m.Password, credentials.Salt(g.UID), credentials.Iterations)
-	if err != nil || subtle.ConstantTimeCompare([]byte(again.String()), []byte(v.SCRAMSHA256)) != 1 || !b.signed(m.CertPEM, now) {
+	m := credentials.Held(g, content, r.Verifiers, now)
+	if m == nil || !m.SignedBy(b.authority, now) {
 		return nil
 	}
 	return m
-}
-
-// signed reports whether the gate's authority signed a client certificate.
-func (b *Backend) signed(certPEM []byte, now time.Time) bool {
-	block, _ := pem.Decode(certPEM)
-	roots := x509.NewCertPool()
-	if block == nil || !roots.AppendCertsFromPEM(b.authority.CertPEM()) {
-		return false
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return false
-	}
-	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	return err == nil
 }
 
 // withdraw removes the credentials of every grant that is not open.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cardea-dev/cardea/proxy/credentials"
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
@@ -79,6 +81,7 @@ type serving struct {
 	b    *Backend
 	mu   sync.Mutex
 	cert *tls.Certificate
+	host ssh.Signer
 }
 
 func (s *serving) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -106,8 +109,27 @@ func (s *serving) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cert = &cert
+	line, err := s.b.authority.HostCertificate(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	host, err := credentials.HostSigner(keyPEM, line)
+	if err != nil {
+		return nil, err
+	}
+	s.cert, s.host = &cert, host
 	return s.cert, nil
+}
+
+// SSH implements backend.Backend.
+func (b *Backend) SSH() (ssh.Signer, []ssh.PublicKey, error) {
+	if _, err := b.serving.certificate(nil); err != nil {
+		return nil, nil, err
+	}
+	authorities, err := credentials.SSHAuthorities(b.authority.CertPEM())
+	b.serving.mu.Lock()
+	defer b.serving.mu.Unlock()
+	return b.serving.host, authorities, err
 }
 
 // TLS implements backend.Backend.

@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/crypto/ssh"
 	"k8s.io/utils/clock"
+
+	"github.com/cardea-dev/cardea/proxy/credentials"
 )
 
 // reload is how often the mounted Secret is looked at.
@@ -24,7 +27,14 @@ type certs struct {
 	dir       string
 	redactKey []byte
 	current   atomic.Pointer[tls.Config]
+	ssh       atomic.Pointer[hostKey]
 	read      []byte // what current was made of
+}
+
+// hostKey is the serving certificate's key as SSH shows it, with the authorities of users.
+type hostKey struct {
+	host        ssh.Signer
+	authorities []ssh.PublicKey
 }
 
 func loadCerts(dir string) (*certs, error) {
@@ -45,8 +55,8 @@ func loadCerts(dir string) (*certs, error) {
 
 // load reads the certificate again; what is wrong leaves the one in use.
 func (c *certs) load() error {
-	var content [3][]byte
-	for i, name := range []string{"tls.crt", "tls.key", "ca.crt"} {
+	var content [4][]byte
+	for i, name := range []string{"tls.crt", "tls.key", "ca.crt", "ssh-cert.pub"} {
 		b, err := os.ReadFile(filepath.Join(c.dir, name))
 		if err != nil {
 			return fmt.Errorf("read serving certificate: %w", err)
@@ -65,6 +75,15 @@ func (c *certs) load() error {
 	if !pool.AppendCertsFromPEM(content[2]) {
 		return errors.New("read serving certificate: ca.crt has no certificate in PEM")
 	}
+	host, err := credentials.HostSigner(content[1], content[3])
+	if err != nil {
+		return fmt.Errorf("read serving certificate: %w", err)
+	}
+	authorities, err := credentials.SSHAuthorities(content[2])
+	if err != nil {
+		return fmt.Errorf("read serving certificate: %w", err)
+	}
+	c.ssh.Store(&hostKey{host, authorities})
 	c.current.Store(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert},
 		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool})
 	c.read = all
@@ -84,6 +103,12 @@ func (c *certs) watch(ctx context.Context, clk clock.WithTicker, log logr.Logger
 			log.Error(err, "The serving certificate was not renewed")
 		}
 	}
+}
+
+// SSH implements backend.Backend.
+func (b *Backend) SSH() (ssh.Signer, []ssh.PublicKey, error) {
+	k := b.certs.ssh.Load()
+	return k.host, k.authorities, nil
 }
 
 // TLS implements backend.Backend.

@@ -68,6 +68,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
+    - name: ssh
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHPermissions
     - name: startsAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -395,6 +398,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.CommandMatch
   map:
     fields:
+    - name: files
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.FileMatch
     - name: kubernetes
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesMatch
@@ -404,6 +410,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: sql
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.SQLMatch
+    - name: ssh
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHMatch
 - name: com.github.cardea-dev.cardea.api.v1alpha1.CommandRule
   map:
     fields:
@@ -472,6 +481,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: scramSHA256
       type:
         scalar: string
+    - name: sshCertificateSHA256
+      type:
+        scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.DateFunction
   map:
     fields:
@@ -514,6 +526,29 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ExpressionPolicy
   scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.FileAccess
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.FileMatch
+  map:
+    fields:
+    - name: except
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: operations
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.FileAccess
+          elementRelationship: associative
+    - name: paths
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.cardea-dev.cardea.api.v1alpha1.FixedFunction
   map:
     fields:
@@ -1094,6 +1129,123 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SQLWrites
   scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHAgentForwarding
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHChannel
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHKey
+  map:
+    fields:
+    - name: secretRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHMatch
+  map:
+    fields:
+    - name: channels
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHChannel
+          elementRelationship: associative
+    - name: logins
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: places
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHPermissions
+  map:
+    fields:
+    - name: channels
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHChannel
+          elementRelationship: associative
+    - name: environment
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: forcedCommand
+      type:
+        scalar: string
+    - name: forwards
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: listens
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: logins
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: terminal
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHTerminal
+      default: Gated
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHTarget
+  map:
+    fields:
+    - name: agentForwarding
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHAgentForwarding
+      default: Denied
+    - name: host
+      type:
+        scalar: string
+    - name: hostCAs
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: hostKeys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: key
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHKey
+    - name: logins
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: port
+      type:
+        scalar: numeric
+      default: 22
+    - name: userCA
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHUserCA
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHTerminal
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHUserCA
+  map:
+    fields:
+    - name: secretRef
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SecretsMode
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.Session
@@ -1267,6 +1419,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.cardea-dev.cardea.api.v1alpha1.RuleKind
           elementRelationship: associative
+    - name: ssh
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHTarget
 - name: com.github.cardea-dev.cardea.api.v1alpha1.TargetStatus
   map:
     fields:

@@ -33,6 +33,8 @@ type AccessGrantSpecApplyConfiguration struct {
 	Postgres *PostgresPermissionsApplyConfiguration `json:"postgres,omitempty"`
 	// kubernetes is what the grant permits on a Kubernetes Target. Immutable.
 	Kubernetes *KubernetesPermissionsApplyConfiguration `json:"kubernetes,omitempty"`
+	// ssh is what the grant permits on an SSH Target. Immutable.
+	SSH *SSHPermissionsApplyConfiguration `json:"ssh,omitempty"`
 	// credentials says how the subject receives its credential. Immutable.
 	Credentials *GrantCredentialsApplyConfiguration `json:"credentials,omitempty"`
 	// desiredState is Active or Revoked. Revoked is final: it ends live sessions at once and
@@ -111,6 +113,14 @@ func (b *AccessGrantSpecApplyConfiguration) WithPostgres(value *PostgresPermissi
 // If called multiple times, the Kubernetes field is set to the value of the last call.
 func (b *AccessGrantSpecApplyConfiguration) WithKubernetes(value *KubernetesPermissionsApplyConfiguration) *AccessGrantSpecApplyConfiguration {
 	b.Kubernetes = value
+	return b
+}
+
+// WithSSH sets the SSH field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SSH field is set to the value of the last call.
+func (b *AccessGrantSpecApplyConfiguration) WithSSH(value *SSHPermissionsApplyConfiguration) *AccessGrantSpecApplyConfiguration {
+	b.SSH = value
 	return b
 }
 

@@ -6,7 +6,8 @@ package v1alpha1
 // with apply.
 //
 // CommandMatch matches commands of one protocol; kubernetes and shell together match what a
-// request starts in a container.
+// request starts in a container, ssh and shell what a login starts on a host, ssh and files
+// what it does to files there.
 type CommandMatchApplyConfiguration struct {
 	// sql matches SQL statements, wherever in a command they stand: in a CTE, behind EXPLAIN
 	// ANALYZE, in PREPARE or COPY.
@@ -15,6 +16,10 @@ type CommandMatchApplyConfiguration struct {
 	Kubernetes *KubernetesMatchApplyConfiguration `json:"kubernetes,omitempty"`
 	// shell matches programs that a command starts, in a container or on a host.
 	Shell *ShellMatchApplyConfiguration `json:"shell,omitempty"`
+	// ssh matches what a client of an SSH Target opens.
+	SSH *SSHMatchApplyConfiguration `json:"ssh,omitempty"`
+	// files matches operations on files of an SSH Target.
+	Files *FileMatchApplyConfiguration `json:"files,omitempty"`
 }
 
 // CommandMatchApplyConfiguration constructs a declarative configuration of the CommandMatch type for use with
@@ -44,5 +49,21 @@ func (b *CommandMatchApplyConfiguration) WithKubernetes(value *KubernetesMatchAp
 // If called multiple times, the Shell field is set to the value of the last call.
 func (b *CommandMatchApplyConfiguration) WithShell(value *ShellMatchApplyConfiguration) *CommandMatchApplyConfiguration {
 	b.Shell = value
+	return b
+}
+
+// WithSSH sets the SSH field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SSH field is set to the value of the last call.
+func (b *CommandMatchApplyConfiguration) WithSSH(value *SSHMatchApplyConfiguration) *CommandMatchApplyConfiguration {
+	b.SSH = value
+	return b
+}
+
+// WithFiles sets the Files field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Files field is set to the value of the last call.
+func (b *CommandMatchApplyConfiguration) WithFiles(value *FileMatchApplyConfiguration) *CommandMatchApplyConfiguration {
+	b.Files = value
 	return b
 }

@@ -18,6 +18,9 @@ type CredentialVerifierApplyConfiguration struct {
 	SCRAMSHA256 *string `json:"scramSHA256,omitempty"`
 	// certificateSHA256 is the SHA-256 of the client certificate in DER, in lower-case hex.
 	CertificateSHA256 *string `json:"certificateSHA256,omitempty"`
+	// sshCertificateSHA256 is the SHA-256 of the OpenSSH certificate as it is sent, in
+	// lower-case hex; of grants on SSH Targets.
+	SSHCertificateSHA256 *string `json:"sshCertificateSHA256,omitempty"`
 	// notBefore is when the credential begins.
 	NotBefore *v1.Time `json:"notBefore,omitempty"`
 	// expiresAt is when the credential ends.
@@ -51,6 +54,14 @@ func (b *CredentialVerifierApplyConfiguration) WithSCRAMSHA256(value string) *Cr
 // If called multiple times, the CertificateSHA256 field is set to the value of the last call.
 func (b *CredentialVerifierApplyConfiguration) WithCertificateSHA256(value string) *CredentialVerifierApplyConfiguration {
 	b.CertificateSHA256 = &value
+	return b
+}
+
+// WithSSHCertificateSHA256 sets the SSHCertificateSHA256 field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SSHCertificateSHA256 field is set to the value of the last call.
+func (b *CredentialVerifierApplyConfiguration) WithSSHCertificateSHA256(value string) *CredentialVerifierApplyConfiguration {
+	b.SSHCertificateSHA256 = &value
 	return b
 }
 

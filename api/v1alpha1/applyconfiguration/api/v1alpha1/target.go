@@ -14,7 +14,8 @@ import (
 // TargetApplyConfiguration represents a declarative configuration of the Target type for use
 // with apply.
 //
-// Target is a database or a Kubernetes API server that can be reached through the gate only.
+// Target is a database, a Kubernetes API server or an SSH server that can be reached through
+// the gate only.
 type TargetApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

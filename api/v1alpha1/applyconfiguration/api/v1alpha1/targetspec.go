@@ -21,6 +21,8 @@ type TargetSpecApplyConfiguration struct {
 	Postgres *PostgresTargetApplyConfiguration `json:"postgres,omitempty"`
 	// kubernetes is a Kubernetes API server.
 	Kubernetes *KubernetesTargetApplyConfiguration `json:"kubernetes,omitempty"`
+	// ssh is an SSH server.
+	SSH *SSHTargetApplyConfiguration `json:"ssh,omitempty"`
 	// idleTimeout ends a session in which nothing was sent for so long, for example "30m";
 	// 10s to 24h, no bound without it.
 	IdleTimeout *v1.Duration `json:"idleTimeout,omitempty"`
@@ -60,6 +62,14 @@ func (b *TargetSpecApplyConfiguration) WithPostgres(value *PostgresTargetApplyCo
 // If called multiple times, the Kubernetes field is set to the value of the last call.
 func (b *TargetSpecApplyConfiguration) WithKubernetes(value *KubernetesTargetApplyConfiguration) *TargetSpecApplyConfiguration {
 	b.Kubernetes = value
+	return b
+}
+
+// WithSSH sets the SSH field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SSH field is set to the value of the last call.
+func (b *TargetSpecApplyConfiguration) WithSSH(value *SSHTargetApplyConfiguration) *TargetSpecApplyConfiguration {
+	b.SSH = value
 	return b
 }
 
