@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/crypto/ssh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -153,6 +154,7 @@ func (*world) CA(context.Context, *v1alpha1.Target) ([]byte, error) { return nil
 func (*world) Run(context.Context) error                            { return nil }
 func (*world) Reachable(*v1alpha1.Target, error)                    {}
 func (*world) TLS() *tls.Config                                     { return nil }
+func (*world) SSH() (ssh.Signer, []ssh.PublicKey, error)            { return nil, nil, nil }
 func (*world) Ready() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
@@ -25,6 +26,8 @@ type Tape struct {
 	session *Session
 	permit  Permit
 	keep    int64
+	// detectors find what is replaced in the streams; nil for none.
+	detectors *detect.Set
 
 	mu        sync.Mutex // orders what is recorded
 	left      int64
@@ -36,8 +39,9 @@ type Tape struct {
 
 // Tape returns a tape for a permitted command.
 func (s *Session) Tape(p Permit) *Tape {
-	t := &Tape{session: s, permit: p}
-	if n := s.Admission().Store.Spec.Responses.MaxBytes; n != nil {
+	a := s.Admission()
+	t := &Tape{session: s, permit: p, detectors: a.Detectors}
+	if n := a.Store.Spec.Responses.MaxBytes; n != nil {
 		t.keep = int64(*n)
 	}
 	t.left = t.keep
@@ -54,6 +58,11 @@ func (t *Tape) Input(stream string, p []byte) error {
 	t.left = t.keep
 	if stream == StreamStdin {
 		t.sent += int64(len(p))
+		if t.detectors != nil {
+			// What passes is recorded before it does: a value in several parts is not found.
+			d := detect.NewStream(t.detectors)
+			p = d.Flush(d.Write(nil, p))
+		}
 	}
 	return t.session.Input(t.permit, &recording.Input{Stream: stream, Data: p})
 }
@@ -68,8 +77,8 @@ func (t *Tape) InputEnded() error {
 	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent})
 }
 
-// Output records a part of what comes back. Only a nil error lets it pass.
-func (t *Tape) Output(stream string, p []byte) error {
+// output records a part of what comes back. Only a nil error lets it pass.
+func (t *Tape) output(stream string, p []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {

@@ -76,10 +76,22 @@ type Gate struct {
 // Start starts a proxy and ends it with the test.
 func Start(t testing.TB, o Options) *Gate {
 	t.Helper()
-	g := &Gate{Port: pgtest.FreePort(t), Dir: t.TempDir(), Grant: "client"}
-	write(t, filepath.Join(g.Dir, "gate.yaml"), manifests(t, o))
+	port := pgtest.FreePort(t)
+	g := StartWith(t, "client", manifests(t, o), "--postgres-port", fmt.Sprint(port))
+	g.Port = port
+	g.Password = strings.TrimSpace(read(t, g.Credential("password")))
+	g.CAFile, g.CertFile, g.KeyFile = g.Credential("ca.crt"), g.Credential("tls.crt"), g.Credential("tls.key")
+	return g
+}
+
+// StartWith starts a proxy with manifests and flags, waits until the grant has its credential,
+// and ends it with the test.
+func StartWith(t testing.TB, grant, manifests string, flags ...string) *Gate {
+	t.Helper()
+	g := &Gate{Dir: t.TempDir(), Grant: grant}
+	write(t, filepath.Join(g.Dir, "gate.yaml"), manifests)
 	var said output
-	cmd := exec.Command(binary, "--manifests", g.Dir, "--address", "127.0.0.1", "--postgres-port", fmt.Sprint(g.Port), "--metrics-port", "0", "--drain", "1s", "-v", "1")
+	cmd := exec.Command(binary, append([]string{"--manifests", g.Dir, "--address", "127.0.0.1", "--metrics-port", "0", "--drain", "1s", "-v", "1"}, flags...)...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -93,11 +105,10 @@ func Start(t testing.TB, o Options) *Gate {
 			t.Logf("the proxy said:\n%s", said.tail(16<<10))
 		}
 	})
-	credential := func(key string) string { return filepath.Join(g.Dir, ".credentials", g.Grant, key) }
 	late := time.After(patience)
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for !strings.Contains(said.tail(1<<20), "cardea-proxy is ready") || !exists(credential("uri")) {
+	for !strings.Contains(said.tail(1<<20), "cardea-proxy is ready") || !exists(g.Credential("uri")) {
 		select {
 		case <-look.C:
 		case <-exited:
@@ -106,9 +117,12 @@ func Start(t testing.TB, o Options) *Gate {
 			t.Fatalf("the proxy is not ready:\n%s", said.tail(16<<10))
 		}
 	}
-	g.Password = strings.TrimSpace(read(t, credential("password")))
-	g.CAFile, g.CertFile, g.KeyFile = credential("ca.crt"), credential("tls.crt"), credential("tls.key")
 	return g
+}
+
+// Credential returns the path of a file of the grant's credential.
+func (g *Gate) Credential(key string) string {
+	return filepath.Join(g.Dir, ".credentials", g.Grant, key)
 }
 
 // URI returns a connection URI that verifies the gate's certificate; parameters are added.

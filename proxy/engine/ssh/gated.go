@@ -37,6 +37,7 @@ type gatedShell struct {
 	process *process
 	opened  *policy.Command
 	cancel  context.CancelCauseFunc
+	screen  *session.Output
 
 	permit session.Permit // of the line that runs
 	before int64          // bytes of output before it
@@ -56,7 +57,7 @@ func (c *channel) gated(ctx context.Context, command *policy.Command) {
 		p.end(ctx, err)
 		return
 	}
-	s := &gatedShell{process: p, opened: command, cancel: cancel}
+	s := &gatedShell{process: p, opened: command, cancel: cancel, screen: p.tape.Output(session.StreamStdout, c.stdout, patience)}
 	code, err := s.run(ctx)
 	if s.permit.Valid() {
 		if rerr := c.serving.session.Respond(s.permit, &recording.Response{Final: true, Unknown: true, Error: "the shell ended"}); rerr != nil {
@@ -66,6 +67,7 @@ func (c *channel) gated(ctx context.Context, command *policy.Command) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+	_ = s.screen.Flush()
 	r := &recording.Response{Tag: "exit " + strconv.Itoa(code)}
 	if err != nil {
 		r = &recording.Response{Unknown: true, Error: "the shell was ended"}
@@ -142,11 +144,11 @@ func (s *gatedShell) Read(b []byte) (int, error) {
 func (s *gatedShell) Write(b []byte) (int, error) {
 	p := s.process
 	p.channel.serving.touch()
-	if err := p.tape.Output(session.StreamStdout, b); err != nil {
+	n, err := s.screen.Write(b)
+	if err != nil {
 		s.fail(err)
-		return 0, err
 	}
-	return p.channel.stdout.Write(b)
+	return n, err
 }
 
 func (s *gatedShell) fail(err error) {

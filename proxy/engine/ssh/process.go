@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -183,24 +184,33 @@ func (p *process) stdin() {
 	}
 }
 
+// patience is how long a terminal's output may be held back that could be the beginning of a
+// value to mask.
+const patience = 50 * time.Millisecond
+
 // output passes on what the command prints.
 func (p *process) output(name string, from io.Reader, to io.Writer) {
+	var after time.Duration
+	if p.channel.pty != nil {
+		after = patience
+	}
+	out := p.tape.Output(name, to, after)
 	buf := make([]byte, part)
 	for {
 		n, err := from.Read(buf)
+		var werr error
 		if n > 0 {
 			p.channel.serving.touch()
-			if rerr := p.tape.Output(name, buf[:n]); rerr != nil {
-				p.fail(rerr)
-				return
-			}
-			if _, werr := to.Write(buf[:n]); werr != nil {
-				// Nobody reads it any more.
-				_ = p.ssh.Close()
-				return
-			}
+			_, werr = out.Write(buf[:n])
 		}
-		if err != nil {
+		if err != nil && werr == nil {
+			werr = out.Flush()
+		}
+		if werr != nil {
+			// It cannot be recorded, or nobody reads it any more.
+			p.fail(werr)
+		}
+		if err != nil || werr != nil {
 			return
 		}
 	}
