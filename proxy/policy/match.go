@@ -63,20 +63,14 @@ type match struct {
 // rule that admits must not admit more than it says, a rule that refuses not less.
 func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 	others := m.Kubernetes != nil || m.Shell != nil || m.SSH != nil || m.Files != nil
+	if m.SQL != nil && !others {
+		return compileSQLMatch(m.SQL, strict)
+	}
+	if err := checkCombination(m, strict); err != nil {
+		return match{}, err
+	}
 	var c match
 	var err error
-	switch {
-	case m.SQL != nil && !others:
-		return compileSQLMatch(m.SQL, strict)
-	case m.SQL != nil || !others:
-		return match{}, errors.New("either sql, or others than sql must be set")
-	case m.Kubernetes != nil && (m.SSH != nil || m.Files != nil):
-		return match{}, errors.New("kubernetes goes with shell alone")
-	case m.Files != nil && m.Shell != nil:
-		return match{}, errors.New("files and shell are of different commands: use two items")
-	case strict && m.Shell == nil:
-		return match{}, errors.New("with action Allow shell must be set: what else is permitted is the role's, or the grant's, to say")
-	}
 	if m.SSH != nil {
 		if c.ssh, err = compileSSHMatch(m.SSH); err != nil {
 			return match{}, err
@@ -96,6 +90,21 @@ func compileMatch(m v1alpha1.CommandMatch, strict bool) (match, error) {
 		c.shell, err = compileShellMatch(m.Shell, strict)
 	}
 	return c, err
+}
+
+// checkCombination says what is wrong with an item that is not about SQL alone.
+func checkCombination(m v1alpha1.CommandMatch, strict bool) error {
+	switch {
+	case m.SQL != nil, m.Kubernetes == nil && m.Shell == nil && m.SSH == nil && m.Files == nil:
+		return errors.New("either sql, or others than sql must be set")
+	case m.Kubernetes != nil && (m.SSH != nil || m.Files != nil):
+		return errors.New("kubernetes goes with shell alone")
+	case m.Files != nil && m.Shell != nil:
+		return errors.New("files and shell are of different commands: use two items")
+	case strict && m.Shell == nil:
+		return errors.New("with action Allow shell must be set: what else is permitted is the role's, or the grant's, to say")
+	}
+	return nil
 }
 
 func compileSQLMatch(s *v1alpha1.SQLMatch, strict bool) (match, error) {

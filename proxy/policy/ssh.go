@@ -107,17 +107,8 @@ func (s *sshRules) beyond(f *sshapi.Facts) string {
 		return "channel " + shownName(string(f.Channel))
 	}
 	switch f.Channel {
-	case v1alpha1.SSHExec:
-		if f.TTY && !s.raw() {
-			return "a command with a terminal: leave -t away"
-		}
-	case v1alpha1.SSHShell:
-		if !f.Opens && !f.Line && !s.raw() {
-			return "a shell but for a gated one, in a terminal"
-		}
-		if (f.Opens || f.Line) && s.spec.Terminal != v1alpha1.SSHGated {
-			return "a gated shell"
-		}
+	case v1alpha1.SSHExec, v1alpha1.SSHShell:
+		return s.beyondTerminal(f)
 	case v1alpha1.SSHSFTP:
 		if f.File == nil || len(f.File.Paths) == 0 {
 			return "an operation on files that is not known"
@@ -136,6 +127,22 @@ func (s *sshRules) beyond(f *sshapi.Facts) string {
 		}
 	default:
 		return "that"
+	}
+	return ""
+}
+
+// beyondTerminal is about what runs at the server.
+func (s *sshRules) beyondTerminal(f *sshapi.Facts) string {
+	switch {
+	case s.raw():
+		// What gates a shell says so: here it would be none.
+		if f.Opens || f.Line {
+			return "a gated shell"
+		}
+	case f.Channel == v1alpha1.SSHExec && f.TTY:
+		return "a command with a terminal: leave -t away"
+	case f.Channel == v1alpha1.SSHShell && !f.Opens && !f.Line:
+		return "a shell but for a gated one, in a terminal"
 	}
 	return ""
 }

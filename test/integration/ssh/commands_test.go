@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
-	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 var noRemoval = rule("no-removal", `{shell: {commands: ["rm **"]}}`, "action: Deny, message: nothing is removed here")
@@ -52,7 +52,7 @@ func TestCommands(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := w.server.Commands(t)
-			args := append(tc.args, "host")
+			args := append(slices.Clone(tc.args), "host")
 			if tc.command != "" {
 				args = append(args, tc.command)
 			}
@@ -136,20 +136,20 @@ func TestG6Recording(t *testing.T) {
 	var got []command
 	at := map[uint64]int{}
 	for _, e := range w.Events(t) {
-		switch e.Kind {
-		case recording.KindCommand:
+		switch {
+		case e.Command != nil:
 			at[e.Command.ID] = len(got)
 			got = append(got, command{Text: e.Command.Text, Decision: e.Command.Decision})
-		case recording.KindInput:
+		case e.Input != nil:
 			got[at[e.Input.ID]].Stdin += string(e.Input.Data)
-		case recording.KindOutput:
+		case e.Output != nil:
 			c := &got[at[e.Output.ID]]
 			if e.Output.Stream == "stdout" {
 				c.Stdout += string(e.Output.Data)
 			} else {
 				c.Stderr += string(e.Output.Data)
 			}
-		case recording.KindResponse:
+		case e.Response != nil:
 			got[at[e.Response.ID]].End = e.Response.Tag
 		}
 	}

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -159,7 +160,12 @@ func (w *world) certificate(t testing.TB) *ssh.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(b)
+	fields := bytes.Fields(b)
+	blob, err := base64.StdEncoding.DecodeString(string(fields[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParsePublicKey(blob)
 	if err != nil {
 		t.Fatal(err)
 	}
