@@ -75,9 +75,9 @@ type Operation struct {
 	Asked, AskedTo string
 	// Path and To are the real paths, see the package. That of a symbolic link's content names
 	// the place it leads to; what is not there yet is taken as it is written. They are empty where
-	// a protocol has no way to ask for them, as scp's has not. Of an Open or MakeDirectory To and AskedTo
-	// are the other place that may be meant: whether scp puts a file in the place of its target or into
-	// it, is known to the target alone.
+	// a relay could not ask for them, as that of scp without a Resolver. To and AskedTo of an Open or
+	// MakeDirectory of such a relay are the other place that may be meant: whether scp puts a file in
+	// the place of its target or into it, is known to the target alone.
 	Path, To string
 	Access   Access     // of Open
 	Replace  bool       // of Rename
@@ -132,6 +132,22 @@ type Guard interface {
 	// say: other requests go on meanwhile, so that it is called from several goroutines. The
 	// paths are looked at again after a wait, and what has another path by then is refused.
 	Operation(ctx context.Context, op Operation) error
+}
+
+// Place is where a path leads on the target.
+type Place struct {
+	// Path is the real path, see the package.
+	Path string
+	// Exists and Directory are what was there.
+	Exists, Directory bool
+}
+
+// Resolver finds out where paths lead, for relays of protocols that cannot ask for it.
+type Resolver interface {
+	// Resolve follows a path, relative to the login's home if it is not absolute, to the file that
+	// opening it would open or make. A Refusal says why it leads nowhere; any other error
+	// ends the transfer.
+	Resolve(ctx context.Context, path string) (Place, error)
 }
 
 // Refusal is the error of a Guard that refuses.

@@ -20,8 +20,8 @@
 // protocol ends the relay: names that are paths, records that the command's flags do not allow,
 // lines that are too long, answers that are none.
 //
-// Unlike SFTP the protocol cannot ask the target what a path leads to. What the guard is given are the
-// names as they were written: a symbolic link on the target can make them mean another file. A
-// guard whose decisions are by path lets such transfers pass only where that does not matter; scp
-// without -O uses SFTP.
+// Unlike SFTP the protocol cannot ask the target what a path leads to. A files.Resolver can, one that has
+// a session of SFTP with the same target beside it; without one the guard is given the names as they
+// were written, and a symbolic link on the target can make them mean another file. In either case
+// the target's own scp opens the path as it was written, later: see the race in package files.
 package scp

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/engine/ssh/files"
 	"github.com/cardea-dev/cardea/proxy/engine/ssh/files/scp"
+	"github.com/cardea-dev/cardea/proxy/engine/ssh/files/sftp"
 )
 
 // socketVariable makes the test binary what scp -S starts in the place of ssh: it sends the command
@@ -105,7 +106,7 @@ type buffered struct {
 func (b buffered) Read(p []byte) (int, error) { return b.from.Read(p) }
 
 // run runs OpenSSH's scp in dir against its own remote side in home, through the relay.
-func run(t *testing.T, j *judge, n *notes, dir, home string, args ...string) (out string, relayed error) {
+func run(t *testing.T, j *judge, n *notes, resolve bool, dir, home string, args ...string) (out string, relayed error) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder(t), "socket")})
 	if err != nil {
@@ -113,7 +114,7 @@ func run(t *testing.T, j *judge, n *notes, dir, home string, args ...string) (ou
 	}
 	defer func() { _ = l.Close() }()
 	done := make(chan error, 1)
-	go func() { done <- serve(t, l, j, n, home) }()
+	go func() { done <- serve(t, l, j, n, resolve, home) }()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func run(t *testing.T, j *judge, n *notes, dir, home string, args ...string) (ou
 }
 
 // serve takes one command and runs it, as a server does, in a home.
-func serve(t *testing.T, l *net.UnixListener, j *judge, n *notes, home string) error {
+func serve(t *testing.T, l *net.UnixListener, j *judge, n *notes, resolve bool, home string) error {
 	c, err := l.AcceptUnix()
 	if err != nil {
 		return err
@@ -146,22 +147,42 @@ func serve(t *testing.T, l *net.UnixListener, j *judge, n *notes, home string) e
 		_ = c.Close()
 		return fmt.Errorf("not recognised: %q", line)
 	}
+	relay := scp.Relay{Command: command, Guard: j, Log: n}
+	if resolve {
+		beside, wait, err := execute(t, home, "/usr/lib/openssh/sftp-server")
+		if err != nil {
+			return err
+		}
+		defer wait()
+		r, err := sftp.NewResolver(context.Background(), beside)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = r.Close() }()
+		relay.Resolver = r
+	}
+	server, wait, err := execute(t, home, line)
+	if err != nil {
+		return err
+	}
+	defer wait()
+	return relay.Run(context.Background(), buffered{c, from}, server)
+}
+
+// execute runs a command in a directory. The other end of its standard streams is to be closed before
+// it is waited for.
+func execute(t *testing.T, dir, line string) (*net.UnixConn, func(), error) {
 	ours, theirs := pair(t)
 	f, err := theirs.File()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	_ = theirs.Close()
 	cmd := exec.Command("/bin/sh", "-c", line)
-	cmd.Dir, cmd.Stdin, cmd.Stdout = home, f, f
+	cmd.Dir, cmd.Stdin, cmd.Stdout = dir, f, f
 	err = cmd.Start()
 	_ = f.Close()
-	if err != nil {
-		return err
-	}
-	err = scp.Relay{Command: command, Guard: j, Log: n}.Run(context.Background(), buffered{c, from}, ours)
-	_ = cmd.Wait()
-	return err
+	return ours, func() { _ = cmd.Wait() }, err
 }
 
 func folder(t testing.TB) string {

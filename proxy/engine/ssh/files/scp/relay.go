@@ -11,11 +11,13 @@ import (
 	"github.com/cardea-dev/cardea/proxy/engine/ssh/files"
 )
 
-// Relay relays one run of a command. All fields are required.
+// Relay relays one run of a command. All fields but Resolver are required.
 type Relay struct {
 	Command Command
 	Guard   files.Guard
 	Log     files.Log
+	// Resolver tells what paths lead to; nil if the target cannot be asked.
+	Resolver files.Resolver
 }
 
 // side is the source or the sink.
@@ -35,6 +37,7 @@ type relay struct {
 	Relay
 	source, sink *side
 	server       *side     // one of them
+	into         *bool     // whether the target is a directory; nil if that is not known
 	times        *record   // T without its C or D
 	open         []entered // directories
 	buffer       []byte
@@ -73,6 +76,14 @@ func (s Relay) Run(ctx context.Context, client, server files.Channel) error {
 }
 
 func (r *relay) relay(ctx context.Context) error {
+	if r.Resolver != nil && r.Command.Sink {
+		at, err := r.Resolver.Resolve(ctx, r.Command.Path)
+		var refusal *files.Refusal
+		if err != nil && !errors.As(err, &refusal) {
+			return fmt.Errorf("resolve the target: %w", err)
+		}
+		r.into = &at.Directory
+	}
 	ready, err := answer(r.sink.from)
 	if err != nil {
 		return fmt.Errorf("wait for the sink: %w", err)
@@ -173,8 +184,21 @@ func (r *relay) entry(ctx context.Context, rec *record) error {
 	if len(op.Asked) > maxPath || len(op.AskedTo) > maxPath {
 		return r.refuse(done, "the path is too long")
 	}
+	var refusal *files.Refusal
+	if r.Resolver != nil {
+		place, err := r.Resolver.Resolve(ctx, op.Asked)
+		if errors.As(err, &refusal) {
+			done.Result = files.Unresolved
+			return r.refuse(done, fmt.Sprintf("%q: %s", op.Asked, refusal.Message))
+		}
+		if err != nil {
+			done.Reason = "the transfer ended first"
+			return errors.Join(fmt.Errorf("resolve a path: %w", err), r.record(done))
+		}
+		op.Path = place.Path
+		done.Operation = op
+	}
 	if err := r.Guard.Operation(ctx, op); err != nil {
-		var refusal *files.Refusal
 		if errors.As(err, &refusal) {
 			return r.refuse(done, refusal.Message)
 		}
@@ -201,6 +225,12 @@ func (r *relay) operation(rec *record) (entered, files.Operation) {
 	var at entered
 	if len(r.open) == 0 {
 		at.one, at.other = r.Command.places(rec.name)
+		if r.into != nil && at.other != "" {
+			if !*r.into {
+				at.one = at.other
+			}
+			at.other = ""
+		}
 	} else {
 		in := r.open[len(r.open)-1]
 		if at.one = in.one + "/" + rec.name; in.other != "" {

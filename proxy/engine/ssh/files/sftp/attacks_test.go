@@ -35,6 +35,7 @@ func TestNoSpellingGetsRoundTheBaseline(t *testing.T) {
 		"through two links":      put("twice/rc"),
 		"through a link of home": put("home/alias/rc"),
 		"dots behind a link":     put("alias/../.ssh/rc"),
+		"a link up":              put("d/up/alias/rc"),
 		"a link at the end":      put("torc"),
 		"a link to nothing yet":  put("tonew"),
 		"a link to a link":       put("totorc"),
@@ -67,30 +68,39 @@ func TestNoSpellingGetsRoundTheBaseline(t *testing.T) {
 		"link to the server's keys":   func(c *client.Client) error { return c.Symlink("/etc/ssh/sshd_config", "x") },
 		"link to above them":          func(c *client.Client) error { return c.Symlink("/etc", "x") },
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, baseline, nil, "")
-			write(t, filepath.Join(s.home, ".ssh/rc"), "mine")
-			write(t, filepath.Join(s.home, ".ssh/authorized_keys"), "mine")
-			write(t, filepath.Join(s.home, "d/f"), "x")
-			for link, to := range map[string]string{"alias": ".ssh", "twice": "alias", "home": s.home, "torc": "alias/rc", "totorc": "home/torc", "tonew": "alias/new"} {
-				if err := os.Symlink(to, filepath.Join(s.home, link)); err != nil {
-					t.Fatal(err)
+		for server, begin := range servers {
+			t.Run(server+"/"+name, func(t *testing.T) {
+				home := folder(t)
+				s := start(t, baseline, begin(t, home), home)
+				plant(t, home)
+				before := tree(t, home)
+				if err := attack(s.dial(t)); err == nil {
+					t.Error("it was done")
 				}
-			}
-			before := tree(t, s.home)
-			if err := attack(s.dial(t)); err == nil {
-				t.Error("it was done")
-			}
-			s.end(t)
-			if diff := cmp.Diff(before, tree(t, s.home)); diff != "" {
-				t.Error(diff)
-			}
-			for _, o := range s.notes.outcomes {
-				if o.Operation.Writes() && o.Result != files.Refused && o.Result != files.Unresolved {
-					t.Errorf("%s: %s %s", o.Operation.String(), o.Result, o.Reason)
+				s.end(t)
+				if diff := cmp.Diff(before, tree(t, home)); diff != "" {
+					t.Error(diff)
 				}
-			}
-		})
+				for _, o := range s.notes.outcomes {
+					if o.Operation.Writes() && o.Result != files.Refused && o.Result != files.Unresolved {
+						t.Errorf("%s: %s %s", o.Operation.String(), o.Result, o.Reason)
+					}
+				}
+			})
+		}
+	}
+}
+
+// plant makes a home with .ssh and links that lead there.
+func plant(t *testing.T, home string) {
+	t.Helper()
+	write(t, filepath.Join(home, ".ssh/rc"), "mine")
+	write(t, filepath.Join(home, ".ssh/authorized_keys"), "mine")
+	write(t, filepath.Join(home, "d/f"), "x")
+	for link, to := range map[string]string{"alias": ".ssh", "twice": "alias", "home": home, "torc": "alias/rc", "totorc": "home/torc", "tonew": "alias/new", "d/up": ".."} {
+		if err := os.Symlink(to, filepath.Join(home, link)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -91,6 +91,30 @@ func server(t testing.TB, home string) *net.UnixConn {
 	return ours
 }
 
+// lexical starts the server of pkg/sftp, whose REALPATH resolves no links.
+func lexical(t testing.TB, home string) *net.UnixConn {
+	t.Helper()
+	ours, theirs := pair(t)
+	s, err := client.NewServer(theirs, client.WithServerWorkingDirectory(home))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve()
+		_ = theirs.Close()
+	}()
+	t.Cleanup(func() {
+		_ = ours.Close()
+		<-done
+	})
+	return ours
+}
+
+// servers are those that attacks are tried on.
+var servers = map[string]func(testing.TB, string) *net.UnixConn{"OpenSSH": server, "pkg_sftp": lexical}
+
 // judge is a guard with a rule, which remembers what it was asked.
 type judge struct {
 	rule func(ctx context.Context, op files.Operation) error

@@ -75,6 +75,19 @@ type relay struct {
 	waiting  sync.WaitGroup
 }
 
+func newRelay(client, server files.Channel) *relay {
+	r := &relay{
+		toClient: sink{to: client}, toServer: sink{to: server}, fromClient: stream{from: client}, fromServer: stream{from: server},
+		offered: map[string]bool{}, numbers: map[uint32]struct{}{}, handles: map[string]*handle{}, asked: map[*request]struct{}{},
+		freeNumbers: make(chan uint32, maxUnderway), ownNumbers: make(chan uint32, maxOwn),
+		queue: make(chan *request, maxQueued), released: make(chan *request), left: make(chan struct{}),
+	}
+	for id := range uint32(len(r.pending)) {
+		r.numbersOf(id) <- id
+	}
+	return r
+}
+
 // Run relays until both sides are done, one of them breaks the protocol, the guard or the log
 // fails, or ctx ends. It closes both sides, and returns when nothing of them is used any more: an
 // exit status for the client is to be sent by its Close. Nil means that the client sent all it
@@ -84,18 +97,10 @@ func (s Relay) Run(ctx context.Context, client, server files.Channel) error {
 		_, _ = client.Close(), server.Close()
 		return errNoChecker
 	}
-	r := &relay{
-		guard: s.Guard, log: s.Log, patience: s.Patience,
-		toClient: sink{to: client}, toServer: sink{to: server}, fromClient: stream{from: client}, fromServer: stream{from: server},
-		offered: map[string]bool{}, numbers: map[uint32]struct{}{}, handles: map[string]*handle{}, asked: map[*request]struct{}{},
-		freeNumbers: make(chan uint32, maxUnderway), ownNumbers: make(chan uint32, maxOwn),
-		queue: make(chan *request, maxQueued), released: make(chan *request), left: make(chan struct{}),
-	}
-	if r.patience <= 0 {
+	r := newRelay(client, server)
+	r.guard, r.log = s.Guard, s.Log
+	if r.patience = s.Patience; r.patience <= 0 {
 		r.patience = 100 * time.Millisecond
-	}
-	for id := range uint32(len(r.pending)) {
-		r.numbersOf(id) <- id
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	closed := make(chan struct{})
@@ -177,31 +182,42 @@ func (r *relay) handshake() error {
 	if p[4] != typeInit || c.uint32() < version || c.bad {
 		return fmt.Errorf("%w: no INIT of version %d or later", errClient, version)
 	}
-	if err := r.toServer.write(begin(nil, typeInit, version).finish(0)); err != nil {
-		return fmt.Errorf("send the version to the server: %w", err)
+	extensions, err := r.greet()
+	if err != nil {
+		return err
 	}
-	if p, err = r.fromServer.next(); err != nil {
-		return fmt.Errorf("read the server's version: %w", err)
-	}
-	c = cursor{rest: p[5:]}
-	if v := c.uint32(); p[4] != typeVersion || v != version || c.bad {
-		return fmt.Errorf("%w: its VERSION is %d, not %d", errServer, v, version)
-	}
-	answer := begin(nil, typeVersion, version)
-	for len(c.rest) > 0 {
-		extension, data := string(c.bytes()), string(c.bytes())
-		if c.bad {
-			return errAnswer
-		}
-		if known, ok := extensions[extension]; ok && known == data && !r.offered[extension] {
-			r.offered[extension] = true
-			answer = answer.text(extension).text(data)
-		}
-	}
+	answer := append(begin(nil, typeVersion, version), extensions...)
 	if err := r.toClient.write(answer.finish(0)); err != nil {
 		return fmt.Errorf("send the version to the client: %w", err)
 	}
 	return nil
+}
+
+// greet agrees with the server, and returns what the client is to be told of its extensions.
+func (r *relay) greet() (packet, error) {
+	if err := r.toServer.write(begin(nil, typeInit, version).finish(0)); err != nil {
+		return nil, fmt.Errorf("send the version to the server: %w", err)
+	}
+	p, err := r.fromServer.next()
+	if err != nil {
+		return nil, fmt.Errorf("read the server's version: %w", err)
+	}
+	c := cursor{rest: p[5:]}
+	if v := c.uint32(); p[4] != typeVersion || v != version || c.bad {
+		return nil, fmt.Errorf("%w: its VERSION is %d, not %d", errServer, v, version)
+	}
+	var known packet
+	for len(c.rest) > 0 {
+		extension, data := string(c.bytes()), string(c.bytes())
+		if c.bad {
+			return nil, errAnswer
+		}
+		if v, ok := extensions[extension]; ok && v == data && !r.offered[extension] {
+			r.offered[extension] = true
+			known = known.text(extension).text(data)
+		}
+	}
+	return known, nil
 }
 
 func (r *relay) numbersOf(id uint32) chan uint32 {

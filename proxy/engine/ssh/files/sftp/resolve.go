@@ -19,6 +19,8 @@ type place struct {
 	path   string
 	exists bool
 	link   bool // it is a symbolic link
+	// directory: it is one. Only for what was followed.
+	directory bool
 }
 
 // call is a question of the relay's own to the server.
@@ -151,7 +153,7 @@ func (r *relay) resolve(ctx context.Context, p string, how lookup) (place, *stat
 // look looks at every name of an absolute path. If one of them is a symbolic link that is to be
 // followed it returns the path that this makes.
 func (r *relay) look(ctx context.Context, absolute string, named bool, how lookup) (found place, next string, s *status, err error) {
-	found = place{path: absolute, exists: true}
+	found = place{path: absolute, exists: true, directory: absolute == "/"}
 	if absolute == "/" {
 		return found, "", nil, nil
 	}
@@ -176,7 +178,7 @@ func (r *relay) look(ctx context.Context, absolute string, named bool, how looku
 		last := named && i == len(calls)-1
 		switch code := c.code(); {
 		case code == codeNoSuchFile && last:
-			found.exists = false
+			found.exists, found.directory = false, false
 			return found, "", nil, nil
 		case code != codeOK:
 			return place{}, "", &status{code, reason(code)}, nil
@@ -192,6 +194,7 @@ func (r *relay) look(ctx context.Context, absolute string, named bool, how looku
 			return place{}, "", &status{codePermissionDenied, "the target does not tell symbolic links"}, nil
 		}
 		if a.Mode&modeType != modeSymlink {
+			found.directory = a.Mode&modeType == modeDirectory
 			continue
 		}
 		if last && how != follow {

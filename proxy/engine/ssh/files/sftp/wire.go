@@ -69,8 +69,9 @@ const (
 	attrTimes    = 0x08
 	attrExtended = 0x80000000
 
-	modeType    = 0o170000
-	modeSymlink = 0o120000
+	modeType      = 0o170000
+	modeDirectory = 0o040000
+	modeSymlink   = 0o120000
 )
 
 const (
