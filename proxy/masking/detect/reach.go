@@ -4,6 +4,7 @@ import "bytes"
 
 // reach returns up to where b is read to decide on what the byte at i is the beginning, or the
 // sign, of. As long as that is the end of b, more bytes behind it could change the decision.
+// Where it is i, no number and no word begins there that would be found.
 func (s *Set) reach(b []byte, i int, t trigger) int {
 	switch t {
 	case onDigit:
@@ -44,7 +45,7 @@ func reachOfAccount(b []byte, i int) int {
 	at := i + 1
 	for ; at < len(b) && at < i+ibanHead; at++ {
 		if at == i+1 && !isLetter(b[at]) || at > i+1 && !isDigit(b[at]) {
-			return at
+			return i
 		}
 	}
 	if at == len(b) {

@@ -151,6 +151,8 @@ func (s *Stream) next() (f span, open int) {
 			return span{start: i, kind: token}, ended
 		case reach == len(b):
 			return span{}, i
+		case reach == i && t != onDash:
+			continue
 		}
 		if t == onDash && beginsKey(b, i) > 0 {
 			return span{start: i, kind: token}, ended
