@@ -84,6 +84,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuse(w, h.session.Refuse(c, refusal))
 			return
 		}
+		if what.plan.Whole() && forReleases(what) {
+			w.Header().Add("Warning", helmWarning)
+		}
 	}
 	held := ""
 	permit, err := h.session.Authorize(ctx, c, verdict, func(request string, _ time.Time) error {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/cardea-dev/cardea/proxy/masking/objects"
 )
@@ -38,4 +39,25 @@ func revealing(plan *objects.Plan, what *understood) string {
 		}
 	}
 	return ""
+}
+
+// helmWarning is for who looks for releases that cannot be read: Helm would say that there are
+// none.
+const helmWarning = `299 - "the releases that Helm keeps in Secrets are masked, and it finds none: set HELM_DRIVER=configmap, or ask for a grant with secrets: Readable"`
+
+// forReleases reports whether a request is that of Helm for its releases in Secrets.
+func forReleases(what *understood) bool {
+	if !what.facts.Is("", "secrets", "") || what.facts.Verb != "list" {
+		return false
+	}
+	query, err := url.ParseQuery(what.query)
+	if err != nil {
+		return false
+	}
+	selector, err := labels.Parse(query.Get("labelSelector"))
+	if err != nil {
+		return false
+	}
+	owner, ok := selector.RequiresExactMatch("owner")
+	return ok && owner == "helm"
 }
