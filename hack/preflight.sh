@@ -46,6 +46,7 @@ java default-jdk-headless
 /usr/lib/python3/dist-packages/psycopg python3-psycopg
 /usr/lib/python3/dist-packages/sqlalchemy python3-sqlalchemy
 /usr/lib/python3/dist-packages/django python3-django
+/usr/lib/python3/dist-packages/paramiko python3-paramiko
 P
 # A node of another origin than Debian's does not go with Debian's packages of its modules.
 node_modules=$CARDEA_CACHE/node

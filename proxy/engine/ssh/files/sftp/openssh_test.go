@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -23,29 +21,7 @@ import (
 func (s *session) openssh(t *testing.T, dir, stdin string, args ...string) string {
 	t.Helper()
 	socket := filepath.Join(dir, "socket")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	joined := make(chan struct{})
-	go func() {
-		defer close(joined)
-		c, err := l.AcceptUnix()
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.Close() }()
-		back := make(chan struct{})
-		go func() {
-			defer close(back)
-			_, _ = io.Copy(c, s.client)
-			_ = c.CloseWrite()
-		}()
-		_, _ = io.Copy(s.client, c)
-		_ = s.client.CloseWrite()
-		<-back
-	}()
+	wait := s.listen(t, socket)
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +33,7 @@ func (s *session) openssh(t *testing.T, dir, stdin string, args ...string) strin
 	if err != nil {
 		out = append(out, err.Error()...)
 	}
-	_ = l.Close()
-	<-joined
+	wait()
 	return string(out)
 }
 
