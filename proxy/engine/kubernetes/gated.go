@@ -18,7 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/remotecommand"
 	restclient "k8s.io/client-go/tools/remotecommand"
-	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
@@ -121,8 +120,8 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 	defer func() { _ = conn.Close() }()
 	t.prepare(cancel, true, 0)
 	s := &gatedShell{handler: h, tape: t, console: &console{t, cancel}, opened: c, what: what}
-	ways := &carriage{ways: map[string]httpstream.Stream{}}
-	if err = ways.openStreams(conn, stream); err == nil {
+	ways := shellStreams{}
+	if err = ways.open(conn, stream); err == nil {
 		err = s.run(ctx, ways)
 	}
 	if oerr := t.outputEnded(); err == nil {
@@ -144,12 +143,12 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 }
 
 // run runs the shell until it or the client ends.
-func (s *gatedShell) run(ctx context.Context, c *carriage) error {
+func (s *gatedShell) run(ctx context.Context, ways shellStreams) error {
 	ended := make(chan struct{})
 	var outcome error
 	s.tape.runs.Go(func() {
 		defer close(ended)
-		outcome = c.ended()
+		outcome = ways.ended()
 	})
 	var sizes chan [2]int
 	if s.tape.client.resize() != nil {
@@ -158,7 +157,7 @@ func (s *gatedShell) run(ctx context.Context, c *carriage) error {
 	}
 	code, err := gated.Run(ctx, gated.Config{
 		Terminal: s.console, Resize: sizes, Name: s.what.facts.Name, Random: rand.Reader, Decide: s.decide, Done: s.done, Mask: s.tape.printed,
-		Process: gated.Process{Stdin: c.ways[streamStdin], Stdout: c.ways[streamStdout], Stderr: c.ways[streamStderr], Signal: s.signal,
+		Process: gated.Process{Stdin: ways[streamStdin], Stdout: ways[streamStdout], Stderr: ways[streamStderr], Signal: s.signal,
 			Ended: ended,
 			Wait: func() (int, error) {
 				<-ended
@@ -262,14 +261,14 @@ func (s *gatedShell) signal(ctx context.Context, signal string, group int) error
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
-	c := &carriage{ways: map[string]httpstream.Stream{}}
-	if err := c.openStreams(conn, stream); err != nil {
+	ways := shellStreams{}
+	if err := ways.open(conn, stream); err != nil {
 		return err
 	}
 	var said bytes.Buffer
 	var reads sync.WaitGroup
-	reads.Go(func() { _, _ = io.Copy(&said, io.LimitReader(c.ways[streamStderr], maxSize)) })
-	err = c.ended()
+	reads.Go(func() { _, _ = io.Copy(&said, io.LimitReader(ways[streamStderr], maxSize)) })
+	err = ways.ended()
 	_ = conn.Close()
 	reads.Wait()
 	if err != nil && said.Len() > 0 {

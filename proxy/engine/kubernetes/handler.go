@@ -15,7 +15,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
-	"github.com/cardea-dev/cardea/proxy/masking/objects"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -225,7 +224,7 @@ func (h *handler) carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			err = a.flush()
 		}
 		if err == nil {
-			err = a.copy(from.Body)
+			err = a.copy(from.Body, from.ContentLength < 0)
 		}
 	}
 	final := &recording.Response{Final: true, Tag: strconv.Itoa(from.StatusCode), ByteCount: a.bytes, Truncated: a.truncated, Detected: a.text.Found()}
@@ -283,98 +282,4 @@ func (h *handler) keep() int64 {
 		return int64(*store.Spec.Responses.MaxBytes)
 	}
 	return 0
-}
-
-// passage is an answer on its way to the client.
-type passage struct {
-	handler   *handler
-	permit    session.Permit
-	w         http.ResponseWriter
-	facts     *kubeapi.Facts
-	plan      *objects.Plan
-	writes    bool
-	sensitive bool
-
-	left      int64 // bytes that may still be recorded
-	bytes     int64
-	truncated bool
-	last      byte
-	text      *session.Mask // of a log; nil for no text
-	shown     []byte
-	frames    frames // of a watch in protobuf
-}
-
-// copy records and passes on each part of an answer as it comes.
-func (p *passage) copy(from io.Reader) error {
-	buf := make([]byte, readSize)
-	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if p.handler.planFor(p.facts) != nil {
-				return errRules
-			}
-			part := buf[:n]
-			if p.text != nil {
-				p.shown = p.text.Write(p.shown[:0], part)
-				part = p.shown
-			}
-			if err := p.pass(part); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-	}
-}
-
-// pass records a part and passes it on.
-func (p *passage) pass(part []byte) error {
-	if len(part) == 0 {
-		return nil
-	}
-	if err := p.record(part); err != nil {
-		return err
-	}
-	if _, err := p.w.Write(part); err != nil {
-		return fmt.Errorf("write to client: %w", err)
-	}
-	p.last = part[len(part)-1]
-	p.frames.advance(part)
-	return p.flush()
-}
-
-func (p *passage) flush() error {
-	if err := http.NewResponseController(p.w).Flush(); err != nil {
-		return fmt.Errorf("write to client: %w", err)
-	}
-	return nil
-}
-
-// record records a part, as far as it is kept.
-func (p *passage) record(part []byte) error {
-	p.bytes += int64(len(part))
-	keep := min(int64(len(part)), p.left)
-	if p.sensitive {
-		keep = 0
-	}
-	if keep < int64(len(part)) && p.truncated {
-		return nil
-	}
-	p.truncated = keep < int64(len(part))
-	p.left -= keep
-	return p.handler.session.Output(p.permit, &recording.Output{Stream: "body", Data: part[:keep], Truncated: p.truncated})
-}
-
-// farewell ends a watch with an event that says why.
-func (p *passage) farewell(contentType string, cause error) {
-	event := p.lastEvent(contentType, cause)
-	if event == nil {
-		// The client must not take a part for the whole.
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = p.w.Write(event)
 }

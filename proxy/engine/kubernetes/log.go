@@ -23,7 +23,7 @@ func (a *answer) copyLog(what *understood) error {
 	if err := a.flush(); err != nil {
 		return err
 	}
-	if err := a.copy(a.from.Body); err != nil {
+	if err := a.copy(a.from.Body, true); err != nil {
 		return err
 	}
 	if strings.Contains(what.query, "limitBytes=") {

@@ -21,7 +21,13 @@ const (
 	pingPeriod = 5 * time.Second
 	// messageSize is the most of a message that is read at a time.
 	messageSize = 32 << 10
+	// readAhead is how much is read of a WebSocket before it is asked for; what is larger is read to
+	// where it is wanted.
+	readAhead = 4 << 10
 )
+
+// messages are buffers for writing, each held while a message is.
+var messages sync.Pool
 
 // channels are the numbers of the streams in messages.
 var channels = map[string]byte{
@@ -51,7 +57,7 @@ type channel struct {
 
 func acceptWebSocket(w http.ResponseWriter, r *http.Request, protocol string, asked *kubeapi.Stream, l Limits) (terminal, error) {
 	upgrader := websocket.Upgrader{
-		HandshakeTimeout: l.Farewell, Subprotocols: []string{protocol}, ReadBufferSize: messageSize + 1, WriteBufferSize: messageSize + 1,
+		HandshakeTimeout: l.Farewell, Subprotocols: []string{protocol}, ReadBufferSize: readAhead, WriteBufferSize: messageSize + 1, WriteBufferPool: &messages,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
 			http.Error(w, http.StatusText(status), status)
 		},
@@ -100,11 +106,10 @@ func (s *webSocket) gone() <-chan struct{} { return s.left }
 // read passes on what the client sends until there is no more.
 func (s *webSocket) read() {
 	defer close(s.left)
-	buf := make([]byte, messageSize)
 	for {
 		_, message, err := s.conn.NextReader()
 		if err == nil {
-			err = s.message(message, buf)
+			err = s.message(message)
 		}
 		if err != nil {
 			for _, c := range s.in {
@@ -118,9 +123,15 @@ func (s *webSocket) read() {
 // errChannel is the error of a message that closes no channel.
 var errChannel = errors.New("a message closes no channel")
 
-// message passes on one message. What is for a channel that the client has not, or has
-// closed, is nobody's.
-func (s *webSocket) message(m io.Reader, buf []byte) error {
+// message passes on one message, each part when it is full or the message has ended. What is
+// for a channel that the client has not, or has closed, is nobody's.
+func (s *webSocket) message(m io.Reader) error {
+	kept, ok := parts.Get().(*[readSize]byte)
+	if !ok {
+		kept = new([readSize]byte)
+	}
+	defer parts.Put(kept)
+	buf := kept[:]
 	switch _, err := io.ReadFull(m, buf[:1]); {
 	case errors.Is(err, io.EOF):
 		return nil // empty
@@ -141,11 +152,18 @@ func (s *webSocket) message(m io.Reader, buf []byte) error {
 	if c := s.in[buf[0]]; c != nil {
 		to = tolerant{c.w}
 	}
-	// Nothing but a copy part by part: a message has no bound.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{m}, buf); err != nil {
-		return fmt.Errorf("read message: %w", err)
+	for {
+		n, err := io.ReadFull(m, buf)
+		if n > 0 {
+			_, _ = to.Write(buf[:n])
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read message: %w", err)
+		}
 	}
-	return nil
 }
 
 // tolerant goes on when nobody reads any more.
