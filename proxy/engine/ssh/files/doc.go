@@ -22,7 +22,8 @@
 //
 //   - a race: another session of the same login, or any process on the target, that replaces
 //     a directory by a symbolic link between the look and the use. Within a session names are
-//     looked at, changed and used one after the other.
+//     looked at, changed and used one after the other. A guard that denies symbolic links to what
+//     it denies leaves the other sessions only links that are there already.
 //   - names that exist already for the same file: hard links, bind mounts. To make a hard link
 //     to a protected file is denied; one that is there is not recognised.
 //   - file systems on which two spellings are one name (letter case, Unicode normalisation).

@@ -1,6 +1,9 @@
 package files
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"fmt"
+)
 
 // Result is how an operation ended.
 type Result string
@@ -49,6 +52,37 @@ type Content struct {
 	Sequential bool
 	// ToEnd: reading met the end of the file behind the last byte.
 	ToEnd bool
+}
+
+// String says the outcome in a line without control characters.
+func (o *Outcome) String() string {
+	text := o.Operation.String()
+	if t := o.Transfer; t != nil {
+		if o.Operation.Action == List {
+			text += fmt.Sprintf(": %d names", t.Entries)
+		}
+		text += t.Read.text("read") + t.Written.text("written")
+		if !t.Closed {
+			text += ", not closed"
+		}
+	}
+	if o.Result != Succeeded {
+		text += fmt.Sprintf(": %s", o.Result)
+		if o.Reason != "" {
+			text += fmt.Sprintf(" (%q)", o.Reason)
+		}
+	}
+	return text
+}
+
+func (c *Content) text(how string) string {
+	switch {
+	case c.Bytes == 0:
+		return ""
+	case c.Sequential:
+		return fmt.Sprintf(", %d bytes %s, SHA-256 %x", c.Bytes, how, c.SHA256)
+	}
+	return fmt.Sprintf(", %d bytes %s, not in order", c.Bytes, how)
 }
 
 // Log is told what came of operations, of each exactly once: of an Open or List that succeeded
