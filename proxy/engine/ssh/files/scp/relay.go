@@ -105,8 +105,12 @@ func (r *relay) relay(ctx context.Context) error {
 	}
 }
 
-// finish waits until the sink has ended too. It has nothing more to say but errors.
+// finish waits until a server that is the sink has ended too. It has nothing more to say but errors. A
+// client may wait for the end itself.
 func (r *relay) finish() error {
+	if r.sink != r.server {
+		return nil
+	}
 	if err := r.sink.CloseWrite(); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("end what is sent: %w", err)
 	}

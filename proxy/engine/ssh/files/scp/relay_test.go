@@ -212,6 +212,29 @@ func TestRevocationEnds(t *testing.T) {
 	}
 }
 
+// TestServersThatEndAreNotWaitedFor: a client that waits for the end before it closes its side.
+func TestServersThatEndAreNotWaitedFor(t *testing.T) {
+	near, client := pair(t)
+	server, far := pair(t)
+	done := make(chan error, 1)
+	go func() {
+		done <- scp.Relay{Command: scp.Command{Path: "f"}, Guard: &judge{}, Log: &notes{}}.Run(context.Background(), client, server)
+	}()
+	if _, err := near.Write([]byte{0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write([]byte("C0644 1 f\nx\x00")); err != nil {
+		t.Fatal(err)
+	}
+	_ = far.CloseWrite()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(near); string(got) != "C0644 1 f\nx\x00" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // FuzzRelay: whatever both sides send, a sink has content of no file but those that the guard let pass,
 // and all that it was asked about is logged.
 func FuzzRelay(f *testing.F) {
