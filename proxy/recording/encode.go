@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -8,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// appendEvent appends e as one line of JSON, newline included. Commands and responses, of
-// which a session has many, are written without reflection; the result decodes to what
-// encoding/json would have written. Bytes that are not UTF-8 become U+FFFD.
+// appendEvent appends e as one line of JSON, newline included. What a session has
+// much of is written without reflection; the result decodes to what encoding/json would have
+// written. Bytes that are not UTF-8 become U+FFFD.
 func appendEvent(dst []byte, e *Event) ([]byte, error) {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendUint(dst, e.Sequence, 10)
@@ -27,6 +28,10 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 		return append(appendCommand(append(dst, `,"command":`...), e.Command), '}', '\n'), nil
 	case e.Kind == KindResponse && e.Response != nil:
 		return append(appendResponse(append(dst, `,"response":`...), e.Response), '}', '\n'), nil
+	case e.Kind == KindInput && e.Input != nil:
+		return append(appendInput(append(dst, `,"input":`...), e.Input), '}', '\n'), nil
+	case e.Kind == KindOutput && e.Output != nil:
+		return append(appendOutput(append(dst, `,"output":`...), e.Output), '}', '\n'), nil
 	}
 	content := rareContent(e)
 	if content == nil {
@@ -52,10 +57,6 @@ func rareContent(e *Event) any {
 		return e.Connected
 	case e.Kind == KindHeld && e.Held != nil:
 		return e.Held
-	case e.Kind == KindInput && e.Input != nil:
-		return e.Input
-	case e.Kind == KindOutput && e.Output != nil:
-		return e.Output
 	case e.Kind == KindMessage && e.Message != nil:
 		return e.Message
 	case e.Kind == KindDisconnected && e.Disconnected != nil:
@@ -106,6 +107,34 @@ func appendResponse(dst []byte, r *Response) []byte {
 	dst = appendField(dst, `,"error":`, r.Error)
 	dst = appendFlag(dst, `,"unknown":true`, r.Unknown)
 	return append(dst, '}')
+}
+
+func appendInput(dst []byte, i *Input) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendUint(dst, i.ID, 10)
+	dst = appendField(dst, `,"stream":`, i.Stream)
+	dst = appendData(dst, i.Data)
+	dst = appendFlag(dst, `,"final":true`, i.Final)
+	dst = appendCount(dst, `,"byteCount":`, i.ByteCount)
+	dst = appendFlag(dst, `,"truncated":true`, i.Truncated)
+	return append(dst, '}')
+}
+
+func appendOutput(dst []byte, o *Output) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendUint(dst, o.ID, 10)
+	dst = appendString(append(dst, `,"stream":`...), o.Stream)
+	dst = appendData(dst, o.Data)
+	dst = appendFlag(dst, `,"truncated":true`, o.Truncated)
+	return append(dst, '}')
+}
+
+// appendData appends bytes in base64 (RFC 4648, section 4), as encoding/json does.
+func appendData(dst, data []byte) []byte {
+	if len(data) == 0 {
+		return dst
+	}
+	return append(base64.StdEncoding.AppendEncode(append(dst, `,"data":"`...), data), '"')
 }
 
 func appendRows(dst []byte, rows [][]*string) []byte {

@@ -23,6 +23,8 @@ func FuzzAppendEvent(f *testing.F) {
 				Masked: []int{int(n), 1}, Final: flag, Tag: b, RowCount: n, ByteCount: -n, Truncated: flag, Detected: n, SQLState: a, Error: c, Unknown: flag}},
 			"empty response": {Kind: KindResponse, Response: &Response{}},
 			"empty command":  {Kind: KindCommand, Command: &Command{}},
+			"input":          {Kind: KindInput, Input: &Input{ID: id, Stream: a, Data: []byte(b), Final: flag, ByteCount: n, Truncated: flag}},
+			"output":         {Kind: KindOutput, Output: &Output{ID: id, Stream: c, Data: []byte(a), Truncated: flag}},
 			"held":           {Kind: KindHeld, Held: &Held{ID: id, Text: a, Rule: b, Request: c}},
 			"started":        {Kind: KindStarted, Started: &Started{Schema: 1, Session: a, Reason: b, Client: c}},
 			"connected":      {Kind: KindConnected, Connected: &Connected{Engine: a, Client: b}},
@@ -58,7 +60,8 @@ func FuzzAppendEvent(f *testing.F) {
 
 // A field that is added must be written.
 func TestAppendEventWritesEveryField(t *testing.T) {
-	for _, e := range []Event{{Kind: KindCommand, Command: &Command{}}, {Kind: KindResponse, Response: &Response{}}} {
+	for _, e := range []Event{{Kind: KindCommand, Command: &Command{}}, {Kind: KindResponse, Response: &Response{}},
+		{Kind: KindInput, Input: &Input{}}, {Kind: KindOutput, Output: &Output{}}} {
 		content := reflect.ValueOf(contentOf(&e)).Elem()
 		for i := range content.NumField() {
 			if f := content.Field(i); !fill(f) {
@@ -80,10 +83,16 @@ func TestAppendEventWritesEveryField(t *testing.T) {
 }
 
 func contentOf(e *Event) any {
-	if e.Command != nil {
+	switch e.Kind {
+	case KindCommand:
 		return e.Command
+	case KindInput:
+		return e.Input
+	case KindOutput:
+		return e.Output
+	default:
+		return e.Response
 	}
-	return e.Response
 }
 
 func fill(f reflect.Value) bool {
@@ -99,6 +108,8 @@ func fill(f reflect.Value) bool {
 		f.SetUint(7)
 	case []string:
 		f.Set(reflect.ValueOf([]string{text}))
+	case []byte:
+		f.SetBytes([]byte(text))
 	case []int:
 		f.Set(reflect.ValueOf([]int{7}))
 	case [][]*string:

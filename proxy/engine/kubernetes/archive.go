@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -99,11 +101,12 @@ func entries(from io.Reader, record func(text string, size int64) error) error {
 	archive := tar.NewReader(from)
 	for {
 		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return behind(from, record)
+		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				if err := record("the rest of the archive is not understood", 0); err != nil {
-					return err
-				}
+			if err := record("the rest of the archive is not understood", 0); err != nil {
+				return err
 			}
 			_, _ = io.Copy(io.Discard, from) // it ends by being closed
 			return nil
@@ -115,26 +118,61 @@ func entries(from io.Reader, record func(text string, size int64) error) error {
 	}
 }
 
-// entry says what one entry is, with the digest of a file. A sparse file is not expanded.
+// behind reads what follows the end of an archive. Zeros fill its last record; with anything
+// else tar may go on, if it is told to.
+func behind(from io.Reader, record func(text string, size int64) error) error {
+	var block [512]byte
+	for said := false; ; {
+		n, err := from.Read(block[:])
+		if !said && len(bytes.Trim(block[:n], "\x00")) > 0 {
+			said = true
+			if err := record("more stands behind the end of the archive", 0); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return nil // it ends by being closed
+		}
+	}
+}
+
+// maxName is how many bytes of a name are recorded.
+const maxName = 4096
+
+// named quotes a name, or the beginning of a long one.
+func named(name string) string {
+	if len(name) > maxName {
+		return fmt.Sprintf("%q (cut, %d bytes)", name[:maxName], len(name))
+	}
+	return strconv.Quote(name)
+}
+
+// entry says what one entry is, with the digest of a file. A type that is not known is what tar
+// makes of it: a file. A sparse file is not expanded.
 func entry(h *tar.Header, content io.Reader) (text string, size int64) {
 	sparse := h.Typeflag == tar.TypeGNUSparse
 	for key := range h.PAXRecords {
 		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
 	}
-	switch {
-	case sparse:
-		return fmt.Sprintf("sparse file %q, %d bytes", h.Name, h.Size), h.Size
-	case h.Typeflag == tar.TypeReg:
-		sum := sha256.New()
-		n, err := io.Copy(sum, content)
-		if err != nil {
-			return fmt.Sprintf("file %q, cut after %d of %d bytes", h.Name, n, h.Size), n
-		}
-		return fmt.Sprintf("file %q, %d bytes, SHA-256 %s", h.Name, n, hex.EncodeToString(sum.Sum(nil))), n
-	case h.Typeflag == tar.TypeDir:
-		return fmt.Sprintf("folder %q", h.Name), 0
-	case h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink:
-		return fmt.Sprintf("link %q to %q", h.Name, h.Linkname), 0
+	what := "file " + named(h.Name)
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return "folder " + named(h.Name), 0
+	case tar.TypeSymlink, tar.TypeLink:
+		return "link " + named(h.Name) + " to " + named(h.Linkname), 0
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo, tar.TypeXGlobalHeader:
+		return fmt.Sprintf("entry %s of type %q", named(h.Name), string(h.Typeflag)), 0
+	case tar.TypeReg:
+	default:
+		what += fmt.Sprintf(" of type %q", string(h.Typeflag))
 	}
-	return fmt.Sprintf("entry %q of type %q", h.Name, string(h.Typeflag)), 0
+	if sparse {
+		return fmt.Sprintf("sparse file %s, %d bytes", named(h.Name), h.Size), h.Size
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, content)
+	if err != nil {
+		return fmt.Sprintf("%s, cut after %d of %d bytes", what, n, h.Size), n
+	}
+	return fmt.Sprintf("%s, %d bytes, SHA-256 %s", what, n, hex.EncodeToString(sum.Sum(nil))), n
 }

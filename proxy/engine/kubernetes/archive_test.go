@@ -48,7 +48,7 @@ func TestArchived(t *testing.T) {
 	}
 }
 
-func archiveOf(t *testing.T, headers ...*tar.Header) []byte {
+func archiveOf(t testing.TB, headers ...*tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -75,7 +75,8 @@ func TestEntries(t *testing.T) {
 		sum := sha256.Sum256([]byte(strings.Repeat("x", size)))
 		return hex.EncodeToString(sum[:])
 	}
-	long := strings.Repeat("d/", 100) + "f"
+	long, endless := strings.Repeat("d/", 100)+"f", strings.Repeat("long/", 1800)
+	endless = endless[:8999] + "f"
 	whole := archiveOf(t, file("a", 3), file("b", 5000))
 	// A sparse file of PAX 0.1 that would expand to a tebibyte.
 	sparse := archiveOf(t, &tar.Header{Name: "hole", Size: 1, Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{"CARDEA.x": "GNU.sparse"}})
@@ -92,7 +93,13 @@ func TestEntries(t *testing.T) {
 		"a device":           {archiveOf(t, &tar.Header{Name: "n", Typeflag: tar.TypeChar}), []string{`entry "n" of type "3"`}},
 		"a file that is cut": {whole[:512+512+512+700], []string{`file "a", 3 bytes, SHA-256 ` + digest(3), `file "b", cut after 700 of 5000 bytes`, "the rest of the archive is not understood"}},
 		"no archive":         {bytes.Repeat([]byte("no archive "), 100), []string{"the rest of the archive is not understood"}},
-		"what comes behind":  {append(bytes.Clone(whole), "more"...), []string{`file "a", 3 bytes, SHA-256 ` + digest(3), `file "b", 5000 bytes, SHA-256 ` + digest(5000)}},
+		"a second archive":   {append(bytes.Clone(whole), archiveOf(t, file("c", 1))...), []string{`file "a", 3 bytes, SHA-256 ` + digest(3), `file "b", 5000 bytes, SHA-256 ` + digest(5000), "more stands behind the end of the archive"}},
+		"a byte behind":      {append(bytes.Clone(whole), append(make([]byte, 5000), "more"...)...), []string{`file "a", 3 bytes, SHA-256 ` + digest(3), `file "b", 5000 bytes, SHA-256 ` + digest(5000), "more stands behind the end of the archive"}},
+		"zeros behind":       {append(bytes.Clone(whole), make([]byte, 20*512)...), []string{`file "a", 3 bytes, SHA-256 ` + digest(3), `file "b", 5000 bytes, SHA-256 ` + digest(5000)}},
+		"an unknown type":    {archiveOf(t, &tar.Header{Name: "u", Size: 700, Typeflag: 'Q'}), []string{`file "u" of type "Q", 700 bytes, SHA-256 ` + digest(700)}},
+		"a contiguous file":  {archiveOf(t, &tar.Header{Name: "c", Size: 3, Typeflag: tar.TypeCont}), []string{`file "c" of type "7", 3 bytes, SHA-256 ` + digest(3)}},
+		"an endless name":    {archiveOf(t, file(endless, 1)), []string{fmt.Sprintf("file %q (cut, 9000 bytes), 1 bytes, SHA-256 %s", endless[:4096], digest(1))}},
+		"an endless link":    {archiveOf(t, &tar.Header{Name: "l", Linkname: endless, Typeflag: tar.TypeSymlink}), []string{fmt.Sprintf(`link "l" to %q (cut, 9000 bytes)`, endless[:4096])}},
 		"nothing":            {nil, nil},
 		"a sparse file":      {sparse, []string{`sparse file "hole", 1 bytes`}},
 	} {
@@ -118,10 +125,12 @@ func TestEntries(t *testing.T) {
 // FuzzEntries: no archive makes it fail, or take memory or time beyond its size.
 func FuzzEntries(f *testing.F) {
 	f.Add([]byte("no archive"))
+	f.Add(make([]byte, 2048))
+	f.Add(archiveOf(f, &tar.Header{Name: "a", Size: 3, Typeflag: 'Q'}, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}))
 	f.Fuzz(func(t *testing.T, archive []byte) {
 		var total int64
 		if err := entries(bytes.NewReader(archive), func(text string, size int64) error {
-			if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+			if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) || len(text) > 2*len(`\U0010ffff`)*maxName {
 				t.Fatalf("%q", text)
 			}
 			if strings.HasPrefix(text, "file ") {
