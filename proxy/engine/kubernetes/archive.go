@@ -121,19 +121,28 @@ func entries(from io.Reader, record func(text string, size int64) error) error {
 // behind reads what follows the end of an archive. Zeros fill its last record; with anything
 // else tar may go on, if it is told to.
 func behind(from io.Reader, record func(text string, size int64) error) error {
-	var block [512]byte
-	for said := false; ; {
-		n, err := from.Read(block[:])
-		if !said && len(bytes.Trim(block[:n], "\x00")) > 0 {
-			said = true
-			if err := record("more stands behind the end of the archive", 0); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			return nil // it ends by being closed
-		}
+	r := &remainder{record: record}
+	_, _ = io.Copy(r, from) // it ends by being closed
+	return r.err
+}
+
+// remainder is what stands behind the end of an archive.
+type remainder struct {
+	record func(text string, size int64) error
+	said   bool
+	err    error // of record
+}
+
+// Write implements io.Writer.
+func (r *remainder) Write(p []byte) (int, error) {
+	if !r.said && len(bytes.Trim(p, "\x00")) > 0 {
+		r.said = true
+		r.err = r.record("more stands behind the end of the archive", 0)
 	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	return len(p), nil
 }
 
 // maxName is how many bytes of a name are recorded.

@@ -3,10 +3,15 @@
 package kubernetes
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,13 +149,13 @@ func BenchmarkWatch(b *testing.B) {
 	})
 }
 
-func execute(b *testing.B, config *rest.Config, protocol, query string, stdin io.Reader, stdout io.Writer) error {
+func execute(b *testing.B, config *rest.Config, protocol, query string, stdin io.Reader, stdout, stderr io.Writer) error {
 	b.Helper()
 	e, err := protocols[protocol](config, node.url(&gate{config: config}, "exec", query))
 	if err != nil {
 		return err
 	}
-	return e.StreamWithContext(b.Context(), remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
+	return e.StreamWithContext(b.Context(), remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
 }
 
 func BenchmarkExec(b *testing.B) {
@@ -158,20 +163,37 @@ func BenchmarkExec(b *testing.B) {
 		b.Run(protocol, func(b *testing.B) {
 			_, by := ways(b, "    exec: Commands\n")
 			compare(b, 5, 40, by, func(_ *kubernetes.Clientset, c *rest.Config) (time.Duration, error) {
-				return timed(func() error { return execute(b, c, protocol, "command=true&stdout=true", nil, io.Discard) })
+				return timed(func() error { return execute(b, c, protocol, "command=true&stdout=true", nil, io.Discard, nil) })
 			})
 		})
 	}
 }
 
-// A GiB out of a container, into one, and of logs.
+// A GiB out of a container and into one, as kubectl cp copies it, and of logs. What is copied
+// is a file that cannot be compressed.
 func BenchmarkGiB(b *testing.B) {
+	folder := b.TempDir()
+	f, err := os.Create(filepath.Join(folder, "file"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{}), amount); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
 	for name, do := range map[string]func(c *kubernetes.Clientset, config *rest.Config) error{
 		"out": func(_ *kubernetes.Clientset, c *rest.Config) error {
-			return execute(b, c, "WebSocket v5", fmt.Sprintf("command=head&command=-c&command=%d&command=/dev/zero&stdout=true", amount), nil, io.Discard)
+			counted := &count{}
+			err := execute(b, c, "WebSocket v5", "command=tar&command=cf&command=-&command=-C&command="+url.QueryEscape(folder)+"&command=file&stdout=true", nil, counted, nil)
+			return counted.atLeast(amount, err)
 		},
 		"in": func(_ *kubernetes.Clientset, c *rest.Config) error {
-			return execute(b, c, "WebSocket v5", "command=wc&command=-c&stdin=true&stdout=true", io.LimitReader(zeros{}, amount), io.Discard)
+			// What is extracted goes to the command's output, and that nowhere: disks are not measured.
+			from, to := io.Pipe()
+			go func() { _ = to.CloseWithError(archive(to, f.Name())) }()
+			return execute(b, c, "WebSocket v5", "command=tar&command=-xmOf&command=-&stdin=true&stderr=true", from, nil, io.Discard)
 		},
 		"logs": func(c *kubernetes.Clientset, _ *rest.Config) error {
 			r, err := c.CoreV1().Pods("shop").GetLogs("web", &corev1.PodLogOptions{}).Stream(b.Context())
@@ -188,16 +210,58 @@ func BenchmarkGiB(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			g, by := ways(b, "    exec: Commands\n")
+			before := g.cpu(b)
 			compare(b, 3, 1, by, func(c *kubernetes.Clientset, config *rest.Config) (time.Duration, error) {
 				return timed(func() error { return do(c, config) })
 			})
+			b.ReportMetric((g.cpu(b)-before).Seconds()/3, "CPU-s-gate")
 			b.ReportMetric(g.peak(b), "MiB-peak")
 		})
 	}
 }
 
+// archive writes a tar archive of one file.
+func archive(to io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	w := tar.NewWriter(to)
+	if err := w.WriteHeader(&tar.Header{Name: "file", Size: amount, Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, f); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// count counts what it is written.
+type count struct{ n int64 }
+
+// Write implements io.Writer.
+func (c *count) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+func (c *count) atLeast(n int64, err error) error {
+	if err == nil && c.n < n {
+		return fmt.Errorf("%d bytes", c.n)
+	}
+	return err
+}
+
 // Memory of the proxy for each open session.
 func BenchmarkOpenSessions(b *testing.B) {
+	for protocol := range protocols {
+		b.Run(protocol, func(b *testing.B) { openSessions(b, protocol) })
+	}
+}
+
+// openSessions opens them in batches: the gate takes 256 that sign in at a time from one source.
+func openSessions(b *testing.B, protocol string) {
 	const sessions, atOnce = 500, 20
 	g, by := ways(b, "    exec: Commands\n")
 	before := g.memory(b, "VmRSS")
@@ -208,7 +272,7 @@ func BenchmarkOpenSessions(b *testing.B) {
 			until(b, "those before are open", func() bool { return node.running.Load() == int64(i) })
 		}
 		open.Go(func() {
-			e, err := protocols["WebSocket v5"](by["gate"], node.url(g, "exec", "command=cat&stdin=true&stdout=true"))
+			e, err := protocols[protocol](by["gate"], node.url(g, "exec", "command=cat&stdin=true&stdout=true"))
 			if err != nil {
 				b.Error(err)
 				return
@@ -223,6 +287,27 @@ func BenchmarkOpenSessions(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	cancel()
 	open.Wait()
+	until(b, "all have ended", func() bool { return node.running.Load() == 0 })
+}
+
+// cpu is how much time the proxy has used.
+func (g *gate) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Behind the name, proc_pid_stat(5) has utime and stime as fields 14 and 15, in ticks.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // memory returns a line of the proxy's status, in MiB.
@@ -246,11 +331,3 @@ func (g *gate) memory(b *testing.B, line string) float64 {
 }
 
 func (g *gate) peak(b *testing.B) float64 { return g.memory(b, "VmHWM") }
-
-type zeros struct{}
-
-// Read implements io.Reader.
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
