@@ -64,7 +64,7 @@ func rulesFor(t *target, g *v1alpha1.AccessGrant, r Request, m *masks) Rules {
 		return &requestRules{rules: t.rules, grant: grant, spec: g.Spec.Kubernetes}
 	}
 	if t.engine == engineSSH {
-		return &sshRules{rules: t.rules, grant: grant, spec: g.Spec.SSH, target: t.object.Spec.SSH}
+		return &sshRules{rules: t.rules, grant: grant, spec: g.Spec.SSH, target: t.object.Spec.SSH, detects: m.detectors != nil}
 	}
 	return &sessionRules{engine: t.engine, rules: t.rules, masks: m, level: g.Spec.Postgres.Access, session: newSessionFacts(g, t.object, r.Database), grant: grant}
 }

@@ -36,6 +36,8 @@ type sshRules struct {
 	grant  v1alpha1.RuleReference
 	spec   *v1alpha1.SSHPermissions
 	target *v1alpha1.SSHTarget
+	// detects says that detectors are in force.
+	detects bool
 }
 
 // Decide decides on one request.
@@ -77,6 +79,10 @@ func (s *sshRules) decide(f *sshapi.Facts) Decision {
 		return Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeNotPermitted, Rule: RuleName(s.grant),
 			Message: "the grant does not permit " + why, Hint: "ask for a grant that does"}}
 	}
+	if s.unmaskable(f) {
+		return Decision{Rule: s.grant, Refusal: &Refusal{Code: CodeMaskedColumn, Message: "a MaskingRule's detectors mask text of this Target, and what passes here cannot be masked",
+			Hint: "read files as text, by a command, which is masked; or ask for a Target that the rule does not select"}}
+	}
 	exception, refusal := s.start(f)
 	if refusal != nil {
 		return Decision{Refusal: refusal}
@@ -110,7 +116,7 @@ func (s *sshRules) beyond(f *sshapi.Facts) string {
 	case v1alpha1.SSHExec, v1alpha1.SSHShell:
 		return s.beyondTerminal(f)
 	case v1alpha1.SSHSFTP:
-		if f.File == nil || len(f.File.Paths) == 0 {
+		if f.File == nil || len(f.File.Access) > 0 && len(f.File.Paths) == 0 {
 			return "an operation on files that is not known"
 		}
 	case v1alpha1.SSHLocalForward:
@@ -129,6 +135,21 @@ func (s *sshRules) beyond(f *sshapi.Facts) string {
 		return "that"
 	}
 	return ""
+}
+
+// unmaskable reports whether something comes back that is of any form, where text is masked.
+func (s *sshRules) unmaskable(f *sshapi.Facts) bool {
+	if !s.detects {
+		return false
+	}
+	switch f.Channel {
+	case v1alpha1.SSHLocalForward, v1alpha1.SSHRemoteForward:
+		return true
+	case v1alpha1.SSHSFTP:
+		return f.File != nil && slices.Contains(f.File.Access, v1alpha1.FileRead)
+	case v1alpha1.SSHExec, v1alpha1.SSHShell, v1alpha1.SSHAgent:
+	}
+	return false
 }
 
 // beyondTerminal is about what runs at the server.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/sshapi"
 )
 
@@ -15,15 +14,15 @@ var writers = []string{"tee", "cp", "mv", "install", "ln", "dd", "sed", "rm", "t
 // letsIn matches what would let somebody sign in past the gate: writes to where keys are kept
 // that the server trusts. Of commands it sees what is plain.
 func letsIn(f *sshapi.Facts) bool {
-	if o := f.File; o != nil {
-		return o.Access != v1alpha1.FileRead && o.Access != v1alpha1.FileList && slices.ContainsFunc(o.Paths, keepsKeys)
+	if f.File != nil {
+		return f.File.LetsIn()
 	}
 	if f.Shell == nil {
 		return false
 	}
 	for _, c := range f.Shell.Commands {
 		for _, file := range c.Files {
-			if file.Write && keepsKeys(file.Path.Text) {
+			if file.Write && sshapi.Protected(file.Path.Text) {
 				return true
 			}
 		}
@@ -32,25 +31,9 @@ func letsIn(f *sshapi.Facts) bool {
 		}
 		for _, w := range c.Words[1:] {
 			// dd of=PATH
-			if _, value, ok := strings.Cut(w.Text, "="); keepsKeys(w.Text) || ok && keepsKeys(value) {
+			if _, value, ok := strings.Cut(w.Text, "="); sshapi.Protected(w.Text) || ok && sshapi.Protected(value) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-// keepsKeys reports whether a path is one where keys are kept: anything in a folder .ssh, a
-// file authorized_keys, or the server's own configuration. Letter case does not count: some
-// file systems ignore it.
-func keepsKeys(p string) bool {
-	p = strings.ToLower(p)
-	if p == "/etc/ssh" || strings.HasPrefix(p, "/etc/ssh/") {
-		return true
-	}
-	for _, part := range strings.Split(p, "/") {
-		if part == ".ssh" || strings.HasPrefix(part, "authorized_keys") {
-			return true
 		}
 	}
 	return false

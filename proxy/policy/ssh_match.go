@@ -79,12 +79,12 @@ func compileFileMatch(m *v1alpha1.FileMatch) (*fileMatch, error) {
 // matches reports whether the item governs an operation: in doubt, where a path could not be
 // resolved, it does.
 func (m *fileMatch) matches(f *sshapi.File) bool {
-	if len(m.operations) > 0 && !slices.Contains(m.operations, f.Access) {
+	if len(f.Access) == 0 || len(m.operations) > 0 && !slices.ContainsFunc(f.Access, func(a v1alpha1.FileAccess) bool { return slices.Contains(m.operations, a) }) {
 		return false
 	}
 	switch {
 	case len(m.paths) > 0:
-		return !f.Resolved || len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return isAmong(m.paths, p) || leadsTo(m.paths, f.Access, p) })
+		return !f.Resolved || len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return isAmong(m.paths, p) || leadsTo(m.paths, f, p) })
 	case len(m.except) > 0:
 		return !f.Resolved || len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, func(p string) bool { return !isAmong(m.except, p) })
 	}
@@ -97,10 +97,10 @@ func isAmong(patterns []string, p string) bool {
 
 // leadsTo reports whether an operation on a folder is one on what lies in it: who renames,
 // removes or links a folder takes its files along.
-func leadsTo(patterns []string, access v1alpha1.FileAccess, p string) bool {
-	switch access {
-	case v1alpha1.FileRename, v1alpha1.FileDelete, v1alpha1.FileLink:
-	default:
+func leadsTo(patterns []string, f *sshapi.File, p string) bool {
+	if !f.Tree && !slices.ContainsFunc(f.Access, func(a v1alpha1.FileAccess) bool {
+		return a == v1alpha1.FileRename || a == v1alpha1.FileDelete || a == v1alpha1.FileLink
+	}) {
 		return false
 	}
 	within := strings.TrimSuffix(p, "/") + "/"

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/cardea-dev/cardea/proxy/masking/detect"
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
@@ -20,14 +19,15 @@ const (
 )
 
 // Tape records the streams of one permitted command, before they pass. Input is kept whole,
-// for it may be commands; output up to the bound of the RecordingStore after each part of
-// input, and counted beyond. It is safe for concurrent use.
+// for it may be commands, with what detectors find in it replaced; output up to the bound of the
+// RecordingStore after each part of input, and counted beyond. It is safe for concurrent use.
 type Tape struct {
 	session *Session
 	permit  Permit
 	keep    int64
-	// detectors find what is replaced in the streams; nil for none.
-	detectors *detect.Set
+	typed   *Mask
+	outputs []*Output
+	counted bool
 
 	mu        sync.Mutex // orders what is recorded
 	left      int64
@@ -35,20 +35,28 @@ type Tape struct {
 	sent      int64
 	truncated bool
 	sealed    bool
+	line      []byte
 }
 
 // Tape returns a tape for a permitted command.
 func (s *Session) Tape(p Permit) *Tape {
-	a := s.Admission()
-	t := &Tape{session: s, permit: p, detectors: a.Detectors}
-	if n := a.Store.Spec.Responses.MaxBytes; n != nil {
+	t := &Tape{session: s, permit: p, typed: s.NewMask()}
+	if n := s.Admission().Store.Spec.Responses.MaxBytes; n != nil {
 		t.keep = int64(*n)
 	}
 	t.left = t.keep
 	return t
 }
 
-// Input records a part of what the client sends. Only a nil error lets it pass.
+// Counted returns a tape that records how many bytes pass, and none of them: of what is no text.
+func (s *Session) Counted(p Permit) *Tape {
+	t := s.Tape(p)
+	t.counted = true
+	return t
+}
+
+// Input records a part of what the client sends. Only a nil error lets it pass. What may be the
+// beginning of a value is recorded when more has come.
 func (t *Tape) Input(stream string, p []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,11 +66,18 @@ func (t *Tape) Input(stream string, p []byte) error {
 	t.left = t.keep
 	if stream == StreamStdin {
 		t.sent += int64(len(p))
-		if t.detectors != nil {
-			// What passes is recorded before it does: a value in several parts is not found.
-			d := detect.NewStream(t.detectors)
-			p = d.Flush(d.Write(nil, p))
+		if t.counted {
+			return nil
 		}
+		t.line = t.typed.Write(t.line[:0], p)
+		p = t.line
+	}
+	return t.put(stream, p)
+}
+
+func (t *Tape) put(stream string, p []byte) error {
+	if len(p) == 0 {
+		return nil
 	}
 	return t.session.Input(t.permit, &recording.Input{Stream: stream, Data: p})
 }
@@ -74,20 +89,26 @@ func (t *Tape) InputEnded() error {
 	if t.sealed {
 		return ErrSealed
 	}
-	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent})
+	if err := t.put(StreamStdin, t.typed.Flush(t.line[:0])); err != nil {
+		return err
+	}
+	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent, Truncated: t.counted && t.sent > 0})
 }
 
-// output records a part of what comes back. Only a nil error lets it pass.
-func (t *Tape) output(stream string, p []byte) error {
+// record records a part of what comes back; passed is how many bytes of it the client is sent.
+func (t *Tape) record(stream string, p []byte, passed int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sealed {
 		return ErrSealed
 	}
-	t.bytes += int64(len(p))
+	t.bytes += passed
 	keep := min(int64(len(p)), t.left)
+	if t.counted {
+		keep = 0
+	}
 	cut := keep < int64(len(p))
-	if cut && t.truncated && keep == 0 {
+	if len(p) == 0 || cut && t.truncated && keep == 0 {
 		return nil
 	}
 	t.left -= keep
@@ -95,25 +116,30 @@ func (t *Tape) output(stream string, p []byte) error {
 	return t.session.Output(t.permit, &recording.Output{Stream: stream, Data: p[:keep], Truncated: cut})
 }
 
-// Seal lets nothing pass any more.
-func (t *Tape) Seal() {
+// Bytes returns how many bytes came back.
+func (t *Tape) Bytes() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sealed = true
+	return t.bytes
 }
 
-// Counts returns how many bytes came back, and whether some were not kept.
-func (t *Tape) Counts() (bytes int64, truncated bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.bytes, t.truncated
-}
-
-// End seals the tape and records the end of the command: r says how it ended, the counts are
-// filled in.
+// End lets nothing pass any more, and records the end of the command: r says how it ended, the
+// counts are filled in.
 func (t *Tape) End(r *recording.Response) error {
-	t.Seal()
-	r.Final = true
-	r.ByteCount, r.Truncated = t.Counts()
+	for _, o := range t.outputs {
+		r.Detected += o.shown.Found()
+	}
+	t.mu.Lock()
+	sealed := t.sealed
+	t.sealed = true
+	err := error(nil)
+	if !sealed {
+		err = t.put(StreamStdin, t.typed.Flush(t.line[:0]))
+	}
+	r.Final, r.ByteCount, r.Truncated = true, t.bytes, t.truncated
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return t.session.Respond(t.permit, r)
 }

@@ -5,6 +5,7 @@ package sshapi
 
 import (
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
@@ -44,12 +45,37 @@ type Facts struct {
 
 // File is an operation on files.
 type File struct {
-	Access v1alpha1.FileAccess
+	// Access is what it does; empty for one that asks for names alone, and for the opening of a
+	// channel for files.
+	Access []v1alpha1.FileAccess
 	// Paths are all that it is about: absolute, clean, and with symbolic links followed, as the
-	// server resolved them.
-	Paths []string
-	// Resolved says that Paths are so; otherwise they are as the client names them.
+	// server resolved them. Asked are they as the client names them.
+	Paths, Asked []string
+	// Resolved says that Paths are so; otherwise they are those of Asked.
 	Resolved bool
+	// Tree says that it is about all that lies below, too.
+	Tree bool
+}
+
+// Changes reports whether the operation may change anything at the server.
+func (f *File) Changes() bool {
+	return slices.ContainsFunc(f.Access, func(a v1alpha1.FileAccess) bool { return a != v1alpha1.FileRead && a != v1alpha1.FileList })
+}
+
+// LetsIn reports whether the operation changes what is Protected, or would put another name in
+// the place of a tree that is.
+func (f *File) LetsIn() bool {
+	if !f.Changes() {
+		return false
+	}
+	paths := slices.Concat(f.Paths, f.Asked)
+	if slices.ContainsFunc(paths, Protected) {
+		return true
+	}
+	moves := f.Tree || slices.ContainsFunc(f.Access, func(a v1alpha1.FileAccess) bool {
+		return a == v1alpha1.FileDelete || a == v1alpha1.FileRename || a == v1alpha1.FileLink
+	})
+	return moves && slices.ContainsFunc(paths, HoldsProtected)
 }
 
 // Place is HOST:PORT of a forward.

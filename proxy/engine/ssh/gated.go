@@ -38,6 +38,7 @@ type gatedShell struct {
 	opened  *policy.Command
 	cancel  context.CancelCauseFunc
 	screen  *session.Output
+	printed *session.Mask // of what commands print
 
 	permit session.Permit // of the line that runs
 	before int64          // bytes of output before it
@@ -57,7 +58,7 @@ func (c *channel) gated(ctx context.Context, command *policy.Command) {
 		p.end(ctx, err)
 		return
 	}
-	s := &gatedShell{process: p, opened: command, cancel: cancel, screen: p.tape.Output(session.StreamStdout, c.stdout, patience)}
+	s := &gatedShell{process: p, opened: command, cancel: cancel, screen: p.tape.Output(session.StreamStdout, c.stdout, patience, true), printed: c.serving.session.NewMask()}
 	code, err := s.run(ctx)
 	if s.permit.Valid() {
 		if rerr := c.serving.session.Respond(s.permit, &recording.Response{Final: true, Unknown: true, Error: "the shell ended"}); rerr != nil {
@@ -67,8 +68,10 @@ func (c *channel) gated(ctx context.Context, command *policy.Command) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	_ = s.screen.Flush()
-	r := &recording.Response{Tag: "exit " + strconv.Itoa(code)}
+	if cerr := s.screen.Close(); errors.Is(cerr, session.ErrRecorder) {
+		c.serving.cancel(cerr)
+	}
+	r := &recording.Response{Tag: "exit " + strconv.Itoa(code), Detected: s.printed.Found()}
 	if err != nil {
 		r = &recording.Response{Unknown: true, Error: "the shell was ended"}
 	}
@@ -102,7 +105,7 @@ func (s *gatedShell) run(ctx context.Context) (int, error) {
 	background.Go(func() { s.changes(over, sizes) })
 	return gated.Run(ctx, gated.Config{
 		Terminal: s, Resize: sizes, Name: s.opened.SSH.Login + "@" + p.channel.serving.session.Admission().Target.Name,
-		Random: rand.Reader, Decide: s.decide, Done: s.done,
+		Random: rand.Reader, Decide: s.decide, Done: s.done, Mask: s.printed,
 		Process: gated.Process{Stdin: input{p.ssh}, Stdout: p.ssh, Stderr: p.ssh.Stderr(), Signal: s.signal, Ended: ended,
 			Wait: func() (int, error) {
 				<-ended
@@ -202,7 +205,7 @@ func (s *gatedShell) decide(ctx context.Context, line string, facts *shell.Facts
 	switch refusal := new(policy.Refusal); {
 	case err == nil:
 		s.permit = permit
-		s.before, _ = s.process.tape.Counts()
+		s.before = s.process.tape.Bytes()
 		return nil
 	case errors.As(err, &refusal):
 		return errors.New(sentence(err))
@@ -214,7 +217,7 @@ func (s *gatedShell) decide(ctx context.Context, line string, facts *shell.Facts
 
 // done records how a line ended.
 func (s *gatedShell) done(status int) error {
-	now, _ := s.process.tape.Counts()
+	now := s.process.tape.Bytes()
 	permit := s.permit
 	s.permit = session.Permit{}
 	err := s.process.channel.serving.session.Respond(permit, &recording.Response{Final: true, Tag: "exit " + strconv.Itoa(status), ByteCount: now - s.before})

@@ -31,6 +31,16 @@ func (c *channel) exec(ctx context.Context, text string) {
 		f.Forced, f.TTY = true, false
 	}
 	f.Shell = shell.Line(text, shell.Login)
+	if !f.Forced {
+		copies, known := c.copies(f.Shell, text)
+		switch {
+		case copies != nil:
+			copies(ctx)
+			return
+		case !known:
+			f = &sshapi.Facts{Unknown: "it transfers files in a way that the gate does not follow; use sftp, scp, or rsync without unusual options"}
+		}
+	}
 	c.run(ctx, c.command("$ "+text, f), "exec", ssh.Marshal(struct{ Command string }{text}))
 }
 
@@ -52,8 +62,13 @@ func (c *channel) shell(ctx context.Context) {
 
 // subsystem starts a subsystem by name: SFTP alone is understood.
 func (c *channel) subsystem(ctx context.Context, name string) {
+	payload := ssh.Marshal(struct{ Name string }{name})
+	if name == "sftp" && c.serving.session.Admission().Grant.Spec.SSH.ForcedCommand == "" {
+		c.sftp(ctx, payload)
+		return
+	}
 	f := &sshapi.Facts{Known: true, Channel: v1alpha1.SSHExec}
-	c.run(ctx, c.command("subsystem "+policy.Printable(name, 64), f), "subsystem", ssh.Marshal(struct{ Name string }{name}))
+	c.run(ctx, c.command("subsystem "+policy.Printable(name, 64), f), "subsystem", payload)
 }
 
 // run has the server start a command if that is permitted, and carries its streams.
@@ -126,10 +141,15 @@ func (p *process) carry(ctx context.Context) {
 	defer stop()
 	var ends, outputs sync.WaitGroup
 	over := make(chan struct{})
+	var quiet time.Duration
+	if c.pty != nil {
+		quiet = patience
+	}
+	stdout, stderr := p.tape.Output(session.StreamStdout, c.stdout, quiet, false), p.tape.Output(session.StreamStderr, c.stderr, quiet, false)
 	ends.Go(func() { p.stdin() })
 	ends.Go(func() { p.changes(over) })
-	outputs.Go(func() { p.output(session.StreamStdout, p.ssh, c.stdout) })
-	outputs.Go(func() { p.output(session.StreamStderr, p.ssh.Stderr(), c.stderr) })
+	outputs.Go(func() { p.output(stdout, p.ssh) })
+	outputs.Go(func() { p.output(stderr, p.ssh.Stderr()) })
 	p.wait()
 	outputs.Wait()
 	close(over)
@@ -189,12 +209,7 @@ func (p *process) stdin() {
 const patience = 50 * time.Millisecond
 
 // output passes on what the command prints.
-func (p *process) output(name string, from io.Reader, to io.Writer) {
-	var after time.Duration
-	if p.channel.pty != nil {
-		after = patience
-	}
-	out := p.tape.Output(name, to, after)
+func (p *process) output(out *session.Output, from io.Reader) {
 	buf := make([]byte, part)
 	for {
 		n, err := from.Read(buf)
@@ -204,7 +219,7 @@ func (p *process) output(name string, from io.Reader, to io.Writer) {
 			_, werr = out.Write(buf[:n])
 		}
 		if err != nil && werr == nil {
-			werr = out.Flush()
+			werr = out.Close()
 		}
 		if werr != nil {
 			// It cannot be recorded, or nobody reads it any more.

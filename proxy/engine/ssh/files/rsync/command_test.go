@@ -113,7 +113,7 @@ func TestOperations(t *testing.T) {
 	}
 	for path, want := range map[string]bool{"/srv/d": false, "/": true, "/etc": true, "/etc/ssh": true, ".ssh/": true, "d": false} {
 		to := rsync.Command{Paths: []string{path}}
-		if got := files.Denied(&to.Operations()[0]); got != want {
+		if got := to.Operations()[0].Facts().LetsIn(); got != want {
 			t.Errorf("%q: %v", path, got)
 		}
 	}

@@ -78,7 +78,7 @@ func (j *judge) Operation(_ context.Context, op files.Operation) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.asked = append(j.asked, op)
-	if j.refused != nil && j.refused(op) || files.Denied(&op) {
+	if j.refused != nil && j.refused(op) || op.Facts().LetsIn() {
 		return &files.Refusal{Message: "no,\nby\x1brule"}
 	}
 	return nil

@@ -133,9 +133,9 @@ func (j *judge) Operation(ctx context.Context, op files.Operation) error {
 	return j.rule(ctx, op)
 }
 
-// baseline refuses what files.Denied denies.
+// baseline refuses what lets somebody in.
 func baseline(_ context.Context, op files.Operation) error {
-	if files.Denied(&op) {
+	if op.Facts().LetsIn() {
 		return &files.Refusal{Message: "the baseline denies it"}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package files
+package sshapi
 
 import (
 	"strings"
@@ -37,46 +37,25 @@ func Protected(path string) bool {
 	return rooted(path) && within(names)
 }
 
-// Denied tells whether the baseline denies an operation: one that writes to, removes, renames or
-// links what is Protected, or that would put another name in the place of a tree that is.
-func Denied(op *Operation) bool {
-	if !op.Writes() {
-		return false
-	}
-	for _, path := range []string{op.Path, op.Asked, op.To, op.AskedTo} {
-		if Protected(path) {
-			return true
-		}
-	}
-	if op.Tree && (above(op.Path) || above(op.Asked)) {
-		return true
-	}
-	switch op.Action {
-	case Rename, Remove, RemoveDirectory, HardLink, SymbolicLink:
-		return above(op.Path) || above(op.To)
-	default:
-		return false
-	}
-}
-
-// within tells whether the names of an absolute path lie in a protected tree.
-func within(names []string) bool {
-	for _, tree := range protectedTrees {
-		if of := split(tree); len(names) >= len(of) && equal(names[:len(of)], of) {
-			return true
-		}
-	}
-	return false
-}
-
-// above tells whether an absolute path is a directory that holds a protected tree.
-func above(path string) bool {
+// HoldsProtected tells whether an absolute path is a directory that holds a protected tree: who
+// renames, removes or links it does so to the tree.
+func HoldsProtected(path string) bool {
 	if !rooted(path) {
 		return false
 	}
 	names := split(path)
 	for _, tree := range protectedTrees {
 		if of := split(tree); len(names) < len(of) && equal(names, of[:len(names)]) {
+			return true
+		}
+	}
+	return false
+}
+
+// within tells whether the names of an absolute path lie in a protected tree.
+func within(names []string) bool {
+	for _, tree := range protectedTrees {
+		if of := split(tree); len(names) >= len(of) && equal(names[:len(of)], of) {
 			return true
 		}
 	}
