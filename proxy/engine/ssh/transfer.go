@@ -160,11 +160,12 @@ func (n *near) Close() error {
 		defer t.Stop()
 		select {
 		case <-n.ended:
-		case <-t.C:
+			p.finish(n.ctx)
 		case <-n.ctx.Done():
+			p.finish(n.ctx)
+		case <-t.C:
 		}
 		_ = p.ssh.Close()
-		p.finish(n.ctx)
 		_ = p.channel.ssh.Close()
 	})
 	return nil
@@ -188,6 +189,11 @@ func (g *guard) Operation(ctx context.Context, op files.Operation) error {
 	permit, err := g.channel.serving.authorize(ctx, g.command(&op), g.channel.pending)
 	if refusal := new(policy.Refusal); errors.As(err, &refusal) && ctx.Err() == nil {
 		text := sentence(err)
+		if op.Path == "" {
+			text += "; what a path of scp -O or rsync leads to cannot be told: sftp, and scp without -O, may do"
+		}
+		// Clients show no more of it than that it was refused.
+		g.channel.notice(text)
 		return &files.Refusal{Message: text[:min(len(text), 1024)]}
 	}
 	if err != nil {
@@ -297,7 +303,6 @@ func (c *channel) synchronise(ctx context.Context, text string, command *rsync.C
 	for _, op := range operations {
 		if err := g.Operation(ctx, op); err != nil {
 			if refusal := new(files.Refusal); errors.As(err, &refusal) {
-				c.notice(refusal.Message)
 				c.exit(refused)
 				return
 			}
