@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,12 @@ func (c *channel) copies(f *shell.Facts, text string) (run func(context.Context)
 	if command, ok := scp.Parse(words); ok {
 		return func(ctx context.Context) {
 			c.transfer(ctx, "$ "+text, "exec", payload, func(ctx context.Context, g *guard, client, server files.Channel) error {
-				return scp.Relay{Command: command, Guard: g, Log: g}.Run(ctx, client, server)
+				r := scp.Relay{Command: command, Guard: g, Log: g}
+				if paths := c.resolver(ctx); paths != nil {
+					defer func() { _ = paths.Close() }()
+					r.Resolver = paths
+				}
+				return r.Run(ctx, client, server)
 			})
 		}, true
 	}
@@ -126,6 +132,27 @@ func (c *channel) transfer(ctx context.Context, text, request string, payload []
 	p.end(ctx, nil)
 }
 
+// resolver asks the server where paths lead, by a session of SFTP of the gate's own; nil where
+// the server has none.
+func (c *channel) resolver(ctx context.Context) *sftp.Resolver {
+	channel, requests, err := c.serving.server.open(ctx, "session", nil)
+	if err != nil {
+		return nil
+	}
+	go ssh.DiscardRequests(requests)
+	go func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }()
+	if ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"})); err != nil || !ok {
+		_ = channel.Close()
+		return nil
+	}
+	r, err := sftp.NewResolver(ctx, channel)
+	if err != nil {
+		_ = channel.Close()
+		return nil
+	}
+	return r
+}
+
 // near is the client's side of a transfer. Its Close tells the client how the server's side has
 // ended, which it waits for.
 type near struct {
@@ -190,7 +217,7 @@ func (g *guard) Operation(ctx context.Context, op files.Operation) error {
 	if refusal := new(policy.Refusal); errors.As(err, &refusal) && ctx.Err() == nil {
 		text := sentence(err)
 		if op.Path == "" {
-			text += "; what a path of scp -O or rsync leads to cannot be told: sftp, and scp without -O, may do"
+			text += "; what a path leads to cannot be told here: sftp, and scp without -O, may do"
 		}
 		// Clients show no more of it than that it was refused.
 		g.channel.notice(text)
@@ -300,6 +327,14 @@ func outcome(t *files.Transfer) string {
 func (c *channel) synchronise(ctx context.Context, text string, command *rsync.Command) {
 	g := &guard{channel: c, permits: map[files.Operation][]session.Permit{}}
 	operations := command.Operations()
+	if paths := c.resolver(ctx); paths != nil {
+		for i := range operations {
+			if at, err := paths.Resolve(ctx, operations[i].Asked); err == nil {
+				operations[i].Path = at.Path
+			}
+		}
+		_ = paths.Close()
+	}
 	for _, op := range operations {
 		if err := g.Operation(ctx, op); err != nil {
 			if refusal := new(files.Refusal); errors.As(err, &refusal) {

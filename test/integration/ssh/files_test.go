@@ -113,7 +113,7 @@ func TestFilesRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	in := func(p string) string { return filepath.Join(dir, "free") + "/../" + p }
 	create := func(p string) error {
 		f, err := c.Create(p)
@@ -168,10 +168,25 @@ func TestFilesRefused(t *testing.T) {
 	if _, err := c.Stat(secret); err != nil {
 		t.Errorf("looking is refused: %v", err)
 	}
-	// What cannot be resolved is in doubt what a rule is about.
-	if got := w.run(t, "", "scp", "-O", "-q", filepath.Join(dir, "free/x"), "host:"+dir+"/free/y"); got.Code == 0 || !strings.Contains(got.Stderr, "scp without -O") {
-		t.Errorf("scp -O: got %+v", got)
+	here := filepath.Join(t.TempDir(), "conf")
+	fill(t, here, 10)
+	for _, path := range []string{"/link/new", "/etc/new", "/free/up/etc/new", "/keys/authorized_keys", "/link"} {
+		if got := w.run(t, "", "scp", "-O", "-q", here, "host:"+dir+path); got.Code == 0 || !strings.Contains(got.Stderr, "CDA-2001") {
+			t.Errorf("scp -O to %s: got %+v", path, got)
+		}
+		if got := w.rsync(t, here, path); got == nil {
+			t.Errorf("rsync to %s was let pass", path)
+		}
 	}
+	if !bytes.Equal(before, content(t, secret)) {
+		t.Error("the file was changed")
+	}
+}
+
+// rsync copies a file to the server's folder.
+func (w *world) rsync(t *testing.T, from, to string) error {
+	t.Helper()
+	return exec.CommandContext(t.Context(), "rsync", "-a", "-e", "ssh -F "+w.Credential("config"), from, "host:"+w.server.Dir+to).Run()
 }
 
 // TestFilesNeedTheirChannel refuses transfers, by whichever program, to who may run commands.
