@@ -13,6 +13,7 @@ type Mask struct {
 	session *Session
 	stream  *detect.Stream
 	found   atomic.Int64
+	used    bool // there were detectors
 }
 
 // NewMask returns a Mask at the beginning of a text.
@@ -23,10 +24,33 @@ func (m *Mask) Write(dst, p []byte) []byte {
 	if m == nil {
 		return append(dst, p...)
 	}
-	m.stream.Use(m.session.Admission().Detectors)
+	if !m.finds() {
+		return append(dst, p...)
+	}
 	dst = m.stream.Write(dst, p)
 	m.found.Store(int64(m.stream.Found()))
 	return dst
+}
+
+// Of returns what may go on of p and of what was held back: p itself where there are no
+// detectors, otherwise what it writes over buf.
+func (m *Mask) Of(buf *[]byte, p []byte) []byte {
+	if m == nil || !m.finds() {
+		return p
+	}
+	*buf = m.Write((*buf)[:0], p)
+	return *buf
+}
+
+// finds takes the detectors of now, and reports whether there are any, or were.
+func (m *Mask) finds() bool {
+	set := m.session.Admission().Detectors
+	if set == nil && !m.used {
+		return false
+	}
+	m.used = true
+	m.stream.Use(set)
+	return true
 }
 
 // Flush appends to dst what is held back.

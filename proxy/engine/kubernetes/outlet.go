@@ -39,8 +39,7 @@ func (o *outlet) write(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.next()
-	o.out = o.shown.Write(o.out[:0], p)
-	if err := o.pass(o.out); err != nil {
+	if err := o.pass(o.shown.Of(&o.out, p)); err != nil {
 		return err
 	}
 	// The time begins when the client has what came before: it must not choose where the rest is
@@ -95,12 +94,7 @@ func (o *outlet) pass(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	kept := p
-	if o.kept != nil {
-		o.record = o.kept.Write(o.record[:0], p)
-		kept = o.record
-	}
-	if err := o.tape.record(o.stream, kept, int64(len(p))); err != nil {
+	if err := o.tape.record(o.stream, o.kept.Of(&o.record, p), int64(len(p))); err != nil {
 		return err
 	}
 	if err := o.tape.files.write(o.stream, p); err != nil {

@@ -93,11 +93,7 @@ func (p *passage) passPiece(part piece) error {
 	if part.n > 0 && p.handler.planFor(p.facts) != nil {
 		return errRules
 	}
-	if p.text == nil {
-		return p.send(part.buf[:part.n])
-	}
-	p.shown = p.text.Write(p.shown[:0], part.buf[:part.n])
-	return p.send(p.shown)
+	return p.send(p.text.Of(&p.shown, part.buf[:part.n]))
 }
 
 // pass records a part and passes it on at once.

@@ -63,8 +63,7 @@ func (t *tape) take(stream string, p []byte) error {
 	t.left = t.keep
 	if stream == streamStdin {
 		t.sent += int64(len(p))
-		t.line = t.typed.Write(t.line[:0], p)
-		p = t.line
+		p = t.typed.Of(&t.line, p)
 	}
 	return t.put(stream, p)
 }

@@ -7,6 +7,9 @@ const (
 	maxHeld = 8 << 10
 	// maxPart is how much is looked at together.
 	maxPart = 8 << 10
+	// maxBounded is more than is read behind the beginning of what is no token, to find it, and to
+	// know of a word that it is no token, but for JSON Web Tokens.
+	maxBounded = 512
 	// behind is how much of what has passed is kept: what stands before a value says whether
 	// it is one.
 	behind = maxColour + 2
@@ -145,6 +148,12 @@ func (s *Stream) next() (f span, open int) {
 		if t == 0 || t == onLetter && i > 0 && inWord[b[i-1]] != 0 && (i < 2 || b[i-2] != '\\') && (inWord[b[i-1]] == 1 || !behindColour(b, i)) {
 			continue
 		}
+		if f, settled := s.far(i, t); settled {
+			if f.end > 0 {
+				return f, ended
+			}
+			continue
+		}
 		within := b[:min(len(b), i+maxHeld)]
 		switch reach := s.set.reach(within, i, t); {
 		case reach == i+maxHeld:
@@ -162,6 +171,20 @@ func (s *Stream) next() (f span, open int) {
 		}
 	}
 	return span{}, len(b)
+}
+
+// far finds what the byte at i is the beginning, or the sign, of, where the end of what came is so
+// far away that it does not matter; settled is false where it may. That is the quick way, with the
+// outcome of the other.
+func (s *Stream) far(i int, t trigger) (f span, settled bool) {
+	if len(s.buf)-i < maxBounded || t == onDash || t == onLetter && s.buf[i] == jwt[0] {
+		return span{}, false
+	}
+	f, ok := s.set.find(s.buf, i, s.from, t)
+	if !ok {
+		return span{}, true
+	}
+	return f, f.end < len(s.buf) && f.end-i < maxHeld
 }
 
 // heldFrom returns from where on is held back what is before something unsettled: it may be
