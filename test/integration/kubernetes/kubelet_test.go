@@ -32,6 +32,8 @@ type kubelet struct {
 	*httptest.Server
 	// reached counts what came through; running is how many commands run now.
 	reached, running atomic.Int64
+	// asked is what it was last asked for.
+	asked atomic.Pointer[url.URL]
 	// log is what containers log; nil for a GiB.
 	log atomic.Pointer[func(w io.Writer, options url.Values)]
 }
@@ -91,6 +93,7 @@ const patient = time.Hour
 
 func (k *kubelet) exec(w http.ResponseWriter, r *http.Request) {
 	k.reached.Add(1)
+	k.asked.Store(r.URL)
 	o, err := remotecommand.NewOptions(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -101,6 +104,7 @@ func (k *kubelet) exec(w http.ResponseWriter, r *http.Request) {
 
 func (k *kubelet) attach(w http.ResponseWriter, r *http.Request) {
 	k.reached.Add(1)
+	k.asked.Store(r.URL)
 	o, err := remotecommand.NewOptions(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -165,9 +169,9 @@ func (k *kubelet) PortForward(ctx context.Context, _, _ string, port int32, stre
 	return err
 }
 
-// AttachContainer implements remotecommand.Attacher: what the container does is to echo.
+// AttachContainer implements remotecommand.Attacher: what the container does is to echo a line.
 func (k *kubelet) AttachContainer(ctx context.Context, name, uid, container string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
-	command := []string{"cat"}
+	command := []string{"head", "-n1"}
 	if in == nil {
 		command = []string{"echo", "the container"}
 	}
