@@ -316,7 +316,7 @@ func (t *tape) cut(end int64) (*parcel, error) {
 	if index >= MaxSegments {
 		return nil, errors.New("the recording has as many segments as it may")
 	}
-	raw, err := readRange(chunks, from, min(end, from+MaxSegmentContent))
+	raw, err := readRange(chunks, from, min(end, from+t.fitting()))
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +326,7 @@ func (t *tape) cut(end int64) (*parcel, error) {
 		raw = wholeLines(raw[:incompressible], true)
 		data = compress(raw)
 	}
+	t.ratio = float64(len(data)) / float64(len(raw))
 	p := &parcel{Begin: from, End: from + int64(len(raw)), Next: sequence + uint64(bytes.Count(raw, []byte{'\n'}))}
 	p.Segment = Segment{Session: t.started.Session, Grant: t.started.Grant, Index: index, Previous: previous, First: sequence, Last: p.Next, Data: data}
 	if raw[len(raw)-1] == '\n' {
@@ -336,6 +337,15 @@ func (t *tape) cut(end int64) (*parcel, error) {
 	t.mu.Unlock()
 	p.Digest = p.Sum()
 	return p, nil
+}
+
+// fitting is how much of a recording probably fits into a segment, going by the one before: what
+// turns out to be too much is compressed twice.
+func (t *tape) fitting() int64 {
+	if t.ratio*MaxSegmentContent <= MaxSegmentData {
+		return MaxSegmentContent
+	}
+	return max(incompressible, int64(0.97*MaxSegmentData/t.ratio))
 }
 
 // wholeLines cuts raw after its last line if more follows it; an event that is larger than

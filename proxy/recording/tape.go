@@ -43,6 +43,7 @@ type tape struct {
 	// Owned by the shipper that has the tape.
 	store   Store
 	pending *parcel
+	ratio   float64 // of the last segment's data to its content
 
 	mu       sync.Mutex
 	begun    time.Time // of the first event
