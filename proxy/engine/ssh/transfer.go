@@ -2,10 +2,9 @@ package ssh
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -269,7 +268,7 @@ func (g *guard) Done(o files.Outcome) error {
 	r := &recording.Response{Final: true}
 	switch o.Result {
 	case files.Succeeded:
-		r.Tag = outcome(o.Transfer)
+		r.Tag = o.String()
 	case files.Unknown:
 		r.Unknown, r.Error = true, "the transfer ended before the answer came"
 	case files.Refused, files.Unresolved:
@@ -291,37 +290,6 @@ func harmless(err error) error {
 	return err
 }
 
-// outcome says what passed through a file.
-func outcome(t *files.Transfer) string {
-	if t == nil {
-		return "done"
-	}
-	var parts []string
-	for _, c := range []struct {
-		verb string
-		*files.Content
-	}{{"read", &t.Read}, {"written", &t.Written}} {
-		if c.Bytes == 0 && !c.Sequential {
-			continue
-		}
-		digest := "not in order"
-		if c.Sequential {
-			digest = "SHA-256 " + hex.EncodeToString(c.SHA256[:])
-		}
-		parts = append(parts, fmt.Sprintf("%d bytes %s, %s", c.Bytes, c.verb, digest))
-	}
-	if t.Entries > 0 {
-		parts = append(parts, fmt.Sprintf("%d names", t.Entries))
-	}
-	if !t.Closed {
-		parts = append(parts, "not closed")
-	}
-	if len(parts) == 0 {
-		return "done"
-	}
-	return strings.Join(parts, "; ")
-}
-
 // synchronise runs the remote side of rsync, whose stream is not understood: what it names is
 // decided on before it starts, and what passes is counted.
 func (c *channel) synchronise(ctx context.Context, text string, command *rsync.Command) {
@@ -329,9 +297,7 @@ func (c *channel) synchronise(ctx context.Context, text string, command *rsync.C
 	operations := command.Operations()
 	if paths := c.resolver(ctx); paths != nil {
 		for i := range operations {
-			if at, err := paths.Resolve(ctx, operations[i].Asked); err == nil {
-				operations[i].Path = at.Path
-			}
+			locate(ctx, paths, &operations[i])
 		}
 		_ = paths.Close()
 	}
@@ -362,4 +328,30 @@ func (c *channel) synchronise(ctx context.Context, text string, command *rsync.C
 		}
 	}
 	p.end(ctx, err)
+}
+
+// locate finds out where a path of rsync leads. What is received into the home of an account may
+// hold a folder .ssh: such an operation is about that too.
+func locate(ctx context.Context, paths files.Resolver, op *files.Operation) {
+	at, err := paths.Resolve(ctx, op.Asked)
+	if err != nil {
+		return
+	}
+	op.Path = at.Path
+	if !op.Writes() {
+		return
+	}
+	home, herr := paths.Resolve(ctx, ".")
+	keys := path.Join(at.Path, ".ssh")
+	there, terr := paths.Resolve(ctx, keys)
+	below := strings.TrimSuffix(at.Path, "/") + "/"
+	if herr != nil || strings.HasPrefix(home.Path+"/", below) || terr != nil || there.Exists || isHome(at.Path) {
+		op.To, op.AskedTo = keys, keys
+	}
+}
+
+// isHome reports whether a path is where homes usually are, or above.
+func isHome(p string) bool {
+	parent := path.Dir(p)
+	return p == "/" || p == "/home" || p == "/Users" || p == "/root" || parent == "/home" || parent == "/Users"
 }

@@ -154,7 +154,7 @@ func TestFilesRefused(t *testing.T) {
 	}
 	var found []string
 	err = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
-		if strings.Contains(p, ".ssh/") || strings.Contains(p, "authorized_keys") || strings.Contains(p, "/etc/") && p != secret || strings.HasPrefix(p, dir+"/free/") && p != dir+"/free/x" && p != dir+"/free/up" {
+		if strings.Contains(p, dir+"/.ssh/") || strings.Contains(p, "authorized_keys") || strings.Contains(p, "/etc/") && p != secret || strings.HasPrefix(p, dir+"/free/") && p != dir+"/free/x" && p != dir+"/free/up" {
 			found = append(found, p)
 		}
 		return err
@@ -170,6 +170,11 @@ func TestFilesRefused(t *testing.T) {
 	}
 	here := filepath.Join(t.TempDir(), "conf")
 	fill(t, here, 10)
+	fill(t, filepath.Join(filepath.Dir(here), ".ssh", "authorized_keys"), 10)
+	// The folder of the server holds one, as that of an account does.
+	if w.rsync(t, filepath.Dir(here)+"/", "/") == nil {
+		t.Error("rsync to a home was let pass")
+	}
 	for _, path := range []string{"/link/new", "/etc/new", "/free/up/etc/new", "/keys/authorized_keys", "/link"} {
 		if got := w.run(t, "", "scp", "-O", "-q", here, "host:"+dir+path); got.Code == 0 || !strings.Contains(got.Stderr, "CDA-2001") {
 			t.Errorf("scp -O to %s: got %+v", path, got)
