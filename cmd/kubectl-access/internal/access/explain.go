@@ -58,8 +58,8 @@ func (p *plugin) explain() *cobra.Command {
 		Short: "Say what the gate would do to a statement or a command, and why; nothing is executed",
 		Long: `Say what the gate would do to a statement or a command, and why; nothing is executed.
 
-With a Target of PostgreSQL the text is SQL; with one of Kubernetes it is a command for a
-container, as one would give it to sh -c, or type it in a gated shell.
+With a Target of PostgreSQL the text is SQL; with one of Kubernetes or SSH it is a command for
+a container or a host, as one would give it to sh -c or ssh, or type it in a gated shell.
 
 The policy is read from files and folders, or without -f from the cluster. What masks do
 depends on the database's definitions: --dsn gives one whose catalog is read, such as the

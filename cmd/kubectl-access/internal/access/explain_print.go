@@ -32,6 +32,7 @@ func (p *plugin) printReport(r *explain.Report) error {
 	line("Access", r.Access)
 	line("Database", r.Database)
 	line("Namespace", r.Namespace)
+	line("Login", r.Login)
 	line("Unknown", r.Unknown)
 	if m := r.Masks; m.State != "" {
 		line("Masks", strings.TrimSuffix(string(m.State)+": "+m.Message, ": "))

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/shell"
+	"github.com/cardea-dev/cardea/proxy/sshapi"
 )
 
-// Explain says what would happen to a text in a session: a statement, or, with a Kubernetes
-// Target, a command in a container as a shell would be given it. db may be nil. An error says
+// Explain says what would happen to a text in a session: a statement, or, with a Target of
+// Kubernetes or SSH, a command in a container or on a host as a shell would be given it. db may be nil. An error says
 // that there is no answer; a session that is refused is one.
 func Explain(ctx context.Context, in policy.Input, s Session, text []byte, db *Database, now time.Time) (*Report, error) {
 	r := &Report{Target: s.Target, Grant: s.Grant, Access: s.Access, Database: s.Database}
@@ -25,8 +27,12 @@ func Explain(ctx context.Context, in policy.Input, s Session, text []byte, db *D
 		return nil, err
 	}
 	r.Target = a.Target.Namespace + "/" + a.Target.Name
-	if a.Grant.Spec.Kubernetes != nil {
+	switch {
+	case a.Grant.Spec.Kubernetes != nil:
 		r.command(a, string(text))
+		return r, nil
+	case a.Grant.Spec.SSH != nil:
+		r.onHost(a, string(text))
 		return r, nil
 	}
 	r.Access, r.Database = string(a.Grant.Spec.Postgres.Access), a.Request.Database
@@ -43,6 +49,20 @@ func (r *Report) command(a *policy.Admission, text string) {
 		Known: true, Verb: "create", Version: "v1", Resource: "pods", Subresource: "exec", Namespace: r.Namespace,
 		Shell: facts, Stream: &kubeapi.Stream{Stdout: true}, Pods: &kubeapi.Pods{Known: true}}})
 	r.takeDecision(e)
+	r.programs(facts)
+}
+
+// onHost says what would happen to a command on the host of an SSH Target.
+func (r *Report) onHost(a *policy.Admission, text string) {
+	r.Access, r.Login = string(a.Grant.Spec.SSH.Terminal), a.Request.Login
+	facts := shell.Line(text, shell.Login)
+	r.takeDecision(policy.Explain(a.Rules, &policy.Command{Engine: a.Request.Engine, Text: []byte(text),
+		SSH: &sshapi.Facts{Known: true, Channel: v1alpha1.SSHExec, Login: r.Login, Shell: facts}}))
+	r.programs(facts)
+}
+
+// programs says what a command would start.
+func (r *Report) programs(facts *shell.Facts) {
 	r.Understood, r.Unknown = facts.Known, facts.Unknown
 	for _, c := range facts.Commands {
 		p := Program{Transparent: c.Transparent, Opaque: c.Opaque}

@@ -32,6 +32,8 @@ type Report struct {
 	Database string `json:"database,omitempty"`
 	// Namespace is that of the pod that a command is for.
 	Namespace string `json:"namespace,omitempty"`
+	// Login is the account on a host that a command is for.
+	Login string `json:"login,omitempty"`
 
 	Understood bool       `json:"understood"`
 	Unknown    string     `json:"unknown,omitempty"` // why a command is not understood

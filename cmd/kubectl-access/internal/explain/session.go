@@ -55,6 +55,12 @@ func (s Session) admit(in policy.Input, now time.Time) (*policy.Admission, error
 	if target.Spec.Kubernetes != nil {
 		request.Engine, request.Database = "kubernetes", ""
 	}
+	if target.Spec.SSH != nil {
+		request.Engine, request.Database = "ssh", ""
+		if grant.Spec.SSH != nil && len(grant.Spec.SSH.Logins) > 0 {
+			request.Login = grant.Spec.SSH.Logins[0]
+		}
+	}
 	return policy.Compile(in).Admit(request, now)
 }
 
@@ -113,14 +119,16 @@ func (s Session) anyone(t *v1alpha1.Target) (*v1alpha1.AccessGrant, error) {
 	g := &v1alpha1.AccessGrant{ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: "explain", UID: "explain", Generation: 1}}
 	g.Spec.Subject = v1alpha1.Subject{Kind: v1alpha1.SubjectUser, Name: "explain"}
 	g.Spec.TargetRef.Name = t.Name
+	if t.Spec.Postgres == nil && s.Access != "" {
+		return nil, errors.New("--access is for databases: choose a grant with --grant")
+	}
 	if k := t.Spec.Kubernetes; k != nil {
-		if s.Access != "" {
-			return nil, errors.New("--access is for databases: choose a grant with --grant")
-		}
 		g.Spec.Kubernetes = &v1alpha1.KubernetesPermissions{Namespaces: []string{"default"}, Secrets: v1alpha1.SecretsDenied, Exec: v1alpha1.ExecCommands}
 		if len(k.Roles) > 0 {
 			g.Spec.Kubernetes.RoleRef = k.Roles[0]
 		}
+	} else if t.Spec.SSH != nil {
+		g.Spec.SSH = &v1alpha1.SSHPermissions{Logins: t.Spec.SSH.Logins, Channels: []v1alpha1.SSHChannel{v1alpha1.SSHExec}, Terminal: v1alpha1.SSHGated}
 	} else {
 		g.Spec.Postgres = &v1alpha1.PostgresPermissions{Databases: []string{"*"}, Access: access}
 	}
