@@ -34,6 +34,8 @@ type kubelet struct {
 	reached, running atomic.Int64
 	// asked is what it was last asked for.
 	asked atomic.Pointer[url.URL]
+	// line makes containers that are attached to end with their first line.
+	line atomic.Bool
 	// log is what containers log; nil for a GiB.
 	log atomic.Pointer[func(w io.Writer, options url.Values)]
 }
@@ -169,9 +171,12 @@ func (k *kubelet) PortForward(ctx context.Context, _, _ string, port int32, stre
 	return err
 }
 
-// AttachContainer implements remotecommand.Attacher: what the container does is to echo a line.
+// AttachContainer implements remotecommand.Attacher: what the container does is to echo.
 func (k *kubelet) AttachContainer(ctx context.Context, name, uid, container string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
-	command := []string{"head", "-n1"}
+	command := []string{"cat"}
+	if k.line.Load() {
+		command = []string{"head", "-n1"}
+	}
 	if in == nil {
 		command = []string{"echo", "the container"}
 	}
