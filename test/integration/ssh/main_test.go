@@ -35,6 +35,8 @@ type setup struct {
 	target, grant string
 	// spec are lines of the Target's spec.
 	spec string
+	// port is where the Target has its server; where the server listens if zero.
+	port int
 	more []string
 }
 
@@ -66,6 +68,9 @@ func start(t testing.TB, s setup) *world {
 	if s.grant == "" {
 		s.grant = "channels: [Exec]"
 	}
+	if s.port == 0 {
+		s.port = server.Port
+	}
 	key := server.UserCA
 	if strings.Contains(s.target, "\nkey:") {
 		key = server.Key
@@ -77,7 +82,7 @@ func start(t testing.TB, s setup) *world {
 	docs := []string{
 		fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: gate, labels: {access.cardea.dev/target: host}}\ntype: kubernetes.io/ssh-auth\nstringData:\n  ssh-privatekey: |\n    %s", indent(string(key), 4)),
 		fmt.Sprintf("apiVersion: access.cardea.dev/v1alpha1\nkind: Target\nmetadata: {name: host, namespace: gate}\nspec:\n  %s\n  ssh:\n    host: 127.0.0.1\n    port: %d\n    logins: [%s]\n    %s",
-			indent(s.spec, 2), server.Port, server.Login, indent(expand(s.target), 4)),
+			indent(s.spec, 2), s.port, server.Login, indent(expand(s.target), 4)),
 		fmt.Sprintf("apiVersion: access.cardea.dev/v1alpha1\nkind: AccessGrant\nmetadata: {name: client, namespace: gate}\nspec:\n  subject: {kind: User, name: tester}\n  targetRef: {name: host}\n  duration: 4h\n  reason: a test\n  ssh:\n    logins: [%s]\n    %s",
 			server.Login, indent(expand(s.grant), 4)),
 	}
