@@ -28,7 +28,7 @@ var specs = []struct {
 	{"G2 a revocation cuts the sessions of every replica", twoReplicas},
 	{"G5 one approval passes one command when two replicas race", approvedOnce},
 	{"a grant on this cluster serves kubectl, and ends with all its rights", clusterAccess},
-	{"a grant on a host serves ssh, scp and sftp", hostAccess},
+	{"a grant on a host serves ssh and scp", hostAccess},
 	{"an idle proxy is scaled to zero and comes back", scaleToZero},
 	{"deleting everything leaves nothing behind", leavesNothing},
 }
