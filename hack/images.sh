@@ -7,7 +7,7 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
-names=(operator proxy demo-postgres demo-client)
+names=(operator proxy demo-postgres demo-client demo-host)
 make_images() { (cd hack/images && go run . -bin "$ROOT/bin" -out "$ROOT/bin/images" "$@" "${names[@]}"); }
 archives=("${names[@]/#/bin/images/}"); archives=("${archives[@]/%/.tar}")
 

@@ -170,8 +170,56 @@ as_agent() { kubectl --kubeconfig "$work/kubeconfig" "$@"; }
 as_agent_shown() { show kubectl "$@"; as_agent "$@" 2>&1 | sed -u 's/^/    /'; }
 wait_shown() { local i; for i in $(seq 600); do if grep -q "$1" "$work/shell" 2>/dev/null; then return; fi; sleep .1; done; }
 
+host() {
+  step "5. The same for ssh: an hour on a host of the shop"
+  if kubectl -n $GATE get accessgrant host-agent >/dev/null 2>&1; then run kubectl -n $GATE delete accessgrant host-agent; fi
+  shop_host
+  run kubectl apply -f bin/demo/ssh/
+  wait_for 300 "the grant is ready" kubectl -n $GATE wait --for=condition=Ready accessgrant/host-agent --timeout=1s ||
+    { kubectl -n $GATE get accessgrant host-agent -o yaml; fail "the grant did not become ready; its conditions are above"; }
+  run kubectl -n $GATE rollout status deployment/cardea-proxy --timeout=300s
+  note "The Secret holds a key with a certificate, and all that ssh needs to know. From here the gate is reached by a forwarded port:"
+  mkdir -p "$work/ssh"
+  for key in config known_hosts id_ed25519 id_ed25519-cert.pub; do
+    kubectl -n shop get secret cardea-host-agent -o go-template="{{index .data \"$key\" | base64decode}}" | sed "s#/var/run/cardea#$work/ssh#" > "$work/ssh/$key"
+  done
+  chmod 600 "$work"/ssh/*
+  show kubectl -n $GATE port-forward service/cardea-proxy :2222
+  kubectl -n $GATE port-forward service/cardea-proxy :2222 > "$work/forwarded-ssh" 2>&1 &
+  wait_for 60 "the port is forwarded" grep -q '^Forwarding from 127' "$work/forwarded-ssh" || { cat "$work/forwarded-ssh"; fail "the port was not forwarded"; }
+  wait_for 120 "every part knows of the grant" on_host id || true   # what is wrong shows in the next line
+  note "What the host prints is masked, and a command is understood, in whatever it is wrapped:"
+  on_host_shown tail -n 2 /var/log/orders/today.log
+  if on_host tail /var/log/orders/today.log | grep -q 4111; then fail "a card number came back unmasked"; fi
+  on_host_shown 'cd /srv; ls | xargs rm -rf' || true
+  note "Files are written in one folder alone; a restart waits for a person:"
+  show scp README.md orders-host:/etc/
+  scp -q -F "$work/ssh/config" "${forwarded[@]}" README.md orders-host:/etc/ 2>&1 | sed 's/^/    /' || true
+  show ssh orders-host kill -HUP 1
+  on_host kill -HUP 1 >"$work/restart" 2>&1 &
+  local ssh=$!
+  wait_for 120 "ssh shows the request's name" request_in "$work/restart" || { cat "$work/restart"; fail "no approval request was made"; }
+  approver
+  run "${as_dana[@]}" patch apreq "$(request_in "$work/restart")" -n $GATE --subresource=status --type=merge -p '{"status":{"decisions":[{"decision":"Approved","comment":"ok"}]}}'
+  wait $ssh || { cat "$work/restart"; fail "the restart did not go through"; }
+  sed 's/^/    /' "$work/restart"
+  note "All of it is in the recording:"
+  local session
+  session=$(kubectl -n $GATE get sessions.access.cardea.dev -o jsonpath='{.items[?(@.spec.grantRef.name=="host-agent")].metadata.name}')
+  wait_for 120 "the recording is stored" eval "kubectl access replay ${session##* } -n $GATE | grep -q 'kill -HUP'" || true
+  run kubectl access replay "${session##* }" -n $GATE
+  run kubectl patch agrant host-agent -n $GATE --type=merge -p '{"spec":{"desiredState":"Revoked"}}'
+}
+
+# on_host is ssh with the grant's files.
+on_host() {
+  forwarded=(-o HostName=127.0.0.1 -o "HostKeyAlias=cardea-proxy.$GATE.svc" -o "Port=$(sed -n 's/^Forwarding from 127[^:]*:\([0-9]*\) .*/\1/p' "$work/forwarded-ssh")")
+  ssh -F "$work/ssh/config" "${forwarded[@]}" orders-host "$@"
+}
+on_host_shown() { show ssh orders-host "$@"; on_host "$@" 2>&1 | sed -u 's/^/    /'; }
+
 audit() {
-  step "5. See what happened"
+  step "6. See what happened"
   run kubectl -n $GATE get cardea
   run kubectl access sessions -n $GATE
   local grant session
@@ -183,7 +231,7 @@ audit() {
 }
 
 revoke() {
-  step "6. Revoke the database, in the middle of a session"
+  step "7. Revoke the database, in the middle of a session"
   local query='SELECT id, name FROM customers'
   show kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\""
   { kubectl -n shop exec deploy/report-agent -- sh -c "uri=\$(cat /var/run/cardea/uri); echo '$query \\watch 0.1' | psql \"\$uri\"" >"$work/open" 2>&1 || true; milliseconds >"$work/cut"; } &
@@ -210,6 +258,7 @@ install
 grant
 use
 cluster
+host
 audit
 revoke
 

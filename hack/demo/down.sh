@@ -6,6 +6,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   run hack/cluster/cluster.sh down
   exit
 fi
+run kubectl delete --ignore-not-found -f config/samples/ssh/
 run kubectl delete --ignore-not-found -f config/samples/kubernetes/
 run kubectl delete --ignore-not-found -f config/samples/postgres/
 run kubectl delete --ignore-not-found -k config/default

@@ -21,6 +21,25 @@ shop_database() {
   run kubectl -n shop rollout status deployment/orders --timeout=300s
 }
 
+# shop_host makes a host of the shop that trusts the gate's authority for it, and prints the samples of SSH as they
+# are for that host into bin/demo/ssh.
+shop_host() {
+  local keys=bin/demo/keys
+  rm -rf $keys bin/demo/ssh; mkdir -p $keys bin/demo/ssh
+  ssh-keygen -q -t ed25519 -N '' -C '' -f $keys/ca
+  ssh-keygen -q -t ed25519 -N '' -C '' -f $keys/host
+  put shop secret generic orders-host-keys --from-file=$keys/host --from-file=$keys/ca.pub
+  put $GATE secret generic orders-host-ca --type=kubernetes.io/ssh-auth --from-file=ssh-privatekey=$keys/ca
+  kubectl -n $GATE label --overwrite secret orders-host-ca access.cardea.dev/target=orders-host >/dev/null
+  for f in config/samples/ssh/*.yaml; do
+    sed -e "s#hostKeys: .*#hostKeys: [\"$(cut -d' ' -f1,2 $keys/host.pub)\"]#" -e 's/port: 22$/port: 2222/' -e 's/systemctl status \*/ps/; s/systemctl restart orders/kill -HUP 1/; s/systemctl restart/kill/' "$f" > "bin/demo/ssh/${f##*/}"
+  done
+  shop_manifest hack/demo/shop/host.yaml > bin/demo/host.yaml
+  kubectl -n shop delete deployment orders-host --ignore-not-found --wait --cascade=foreground >/dev/null
+  run kubectl apply -f bin/demo/host.yaml
+  run kubectl -n shop rollout status deployment/orders-host --timeout=300s
+}
+
 # put NAMESPACE KIND... makes an object or replaces what it says.
 put() {
   local namespace=$1; shift

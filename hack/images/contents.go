@@ -16,11 +16,15 @@ import (
 const (
 	nonRoot      = 65532
 	postgresUID  = 999
+	hostUID      = 1000
 	certificates = "/etc/ssl/certs/ca-certificates.crt"
 )
 
 //go:embed postgres-entrypoint.sh
 var postgresEntrypoint string
+
+//go:embed host-entrypoint.sh
+var hostEntrypoint string
 
 // static is an image of one static binary, with the public certificate authorities if this
 // machine has them.
@@ -122,6 +126,26 @@ func demoPostgres() (*recipe, error) {
 	r.put("etc/passwd", entry{content: passwd("postgres", postgresUID), mode: 0o644})
 	r.put("tmp", entry{dir: true, mode: 0o1777})
 	r.put("usr/local/bin/entrypoint", entry{content: postgresEntrypoint, mode: 0o755})
+	r.config.Entrypoint = []string{"/usr/local/bin/entrypoint"}
+	return r, r.libraries()
+}
+
+// demoHost is a host with an SSH server and a service.
+func demoHost() (*recipe, error) {
+	r := newRecipe("localhost/cardea-demo-host:dev", hostUID)
+	const sshd = "/usr/sbin/sshd"
+	if _, err := os.Stat(sshd); err != nil {
+		return nil, fmt.Errorf("%w; on Debian: apt-get install openssh-server", err)
+	}
+	if err := r.file(sshd, sshd); err != nil {
+		return nil, err
+	}
+	if err := r.busybox(); err != nil {
+		return nil, err
+	}
+	r.put("etc/passwd", entry{content: passwd("deploy", hostUID), mode: 0o644})
+	r.put("tmp", entry{dir: true, mode: 0o1777})
+	r.put("usr/local/bin/entrypoint", entry{content: hostEntrypoint, mode: 0o755})
 	r.config.Entrypoint = []string{"/usr/local/bin/entrypoint"}
 	return r, r.libraries()
 }

@@ -35,6 +35,7 @@ func main() {
 		"proxy":         func() (*recipe, error) { return static(*bin, "cardea-proxy") },
 		"demo-postgres": demoPostgres,
 		"demo-client":   demoClient,
+		"demo-host":     demoHost,
 		"busybox":       busyboxImage,
 		"pause":         func() (*recipe, error) { return pauseImage(*pause) },
 	}

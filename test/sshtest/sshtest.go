@@ -3,7 +3,6 @@
 package sshtest
 
 import (
-	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -45,8 +44,6 @@ type Server struct {
 type Options struct {
 	// Certificate has the server prove itself by a host certificate alone.
 	Certificate bool
-	// Listen is the address to listen at; 127.0.0.1 if empty.
-	Listen string
 	// Config are more lines of sshd_config(5).
 	Config []string
 }
@@ -78,7 +75,7 @@ func Start(t testing.TB, o Options) *Server {
 	write(t, s.path("userca.pub"), caLine)
 	write(t, s.path("authorized"), keyLine)
 	config := []string{
-		fmt.Sprintf("Port %d", port), "ListenAddress " + cmp.Or(o.Listen, "127.0.0.1"), "HostKey " + s.path("host"), "TrustedUserCAKeys " + s.path("userca.pub"),
+		fmt.Sprintf("Port %d", port), "ListenAddress 127.0.0.1", "HostKey " + s.path("host"), "TrustedUserCAKeys " + s.path("userca.pub"),
 		"AuthorizedKeysFile " + s.path("authorized"), "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes",
 		"StrictModes no", "UsePAM no", "PidFile none", "LogLevel VERBOSE", "Subsystem sftp internal-sftp", "MaxStartups 100:30:200", "MaxSessions 100",
 		"PrintMotd no", "AcceptEnv LANG LC_* CARDEA_*",
