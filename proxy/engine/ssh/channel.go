@@ -23,6 +23,9 @@ const (
 	maxVariable  = 1 << 10
 	// maxCommand is the most bytes of a command.
 	maxCommand = 64 << 10
+	// maxChanges is how many requests wait for a command that has not begun, or does not take
+	// them.
+	maxChanges = 16
 	// refused is the exit status of a command that was not run, as that of a shell.
 	refused = 126
 )
@@ -48,7 +51,7 @@ type channel struct {
 	pty   *pty
 	agent bool
 
-	// changes are requests that come while the command runs.
+	// changes are requests that come while the command runs, as many as maxChanges: the newest.
 	changes chan *ssh.Request
 }
 
@@ -73,7 +76,7 @@ func (v *serving) serveSession(ctx context.Context, n ssh.NewChannel) {
 	defer func() { _ = ch.Close() }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &channel{serving: v, ssh: ch, stdout: &stream{w: ch}, stderr: &stream{w: ch.Stderr()}, changes: make(chan *ssh.Request)}
+	c := &channel{serving: v, ssh: ch, stdout: &stream{w: ch}, stderr: &stream{w: ch.Stderr()}, changes: make(chan *ssh.Request, maxChanges)}
 	var running sync.WaitGroup
 	defer running.Wait()
 	started := false
@@ -95,7 +98,7 @@ func (v *serving) serveSession(ctx context.Context, n ssh.NewChannel) {
 				return
 			}
 			if started {
-				c.change(ctx, r, finished)
+				c.change(r)
 				continue
 			}
 			run := c.prepare(ctx, r)
@@ -111,18 +114,27 @@ func (v *serving) serveSession(ctx context.Context, n ssh.NewChannel) {
 	}
 }
 
-// change passes on a request that comes while the command runs.
-func (c *channel) change(ctx context.Context, r *ssh.Request, finished <-chan struct{}) {
+// change passes on a request that comes while the command runs. It never waits: what the client
+// asks for here must not stop its other channels, nor keep the gate from seeing that it has
+// gone, while the command is held. The oldest gives way, for the last size of a terminal counts.
+func (c *channel) change(r *ssh.Request) {
 	switch r.Type {
 	case "window-change", "signal", "break":
 	default:
 		_ = r.Reply(false, nil)
 		return
 	}
-	select {
-	case c.changes <- r:
-	case <-ctx.Done():
-	case <-finished:
+	for {
+		select {
+		case c.changes <- r:
+			return
+		default:
+		}
+		select {
+		case oldest := <-c.changes:
+			_ = oldest.Reply(false, nil)
+		default:
+		}
 	}
 }
 

@@ -184,26 +184,53 @@ func (v *serving) idle(ctx context.Context) {
 	}
 }
 
-// globals answers what is asked of the connection as a whole (RFC 4254, section 4).
+// maxAsked is how many requests about the connection as a whole may wait for their answer.
+const maxAsked = 64
+
+// globals answers what is asked of the connection as a whole (RFC 4254, section 4), in the
+// order in which it is asked: an answer does not say to what. It reads on meanwhile, to see
+// that the client has gone.
 func (v *serving) globals(ctx context.Context) {
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	asked := make(chan *ssh.Request, maxAsked)
+	defer close(asked)
+	answers.Go(func() {
+		for r := range asked {
+			v.answer(ctx, r)
+		}
+	})
 	for r := range v.conn.requests {
 		switch r.Type {
-		case "tcpip-forward":
-			if !v.begin(func() { v.listen(ctx, r) }) {
-				_ = r.Reply(false, nil)
-			}
-		case "cancel-tcpip-forward":
-			if !v.begin(func() { v.unlisten(ctx, r) }) {
-				_ = r.Reply(false, nil)
-			}
-		case "no-more-sessions@openssh.com":
-			v.last.Store(true)
-			_ = r.Reply(true, nil)
-		case "keepalive@openssh.com":
-			_ = r.Reply(true, nil)
+		case "tcpip-forward", "cancel-tcpip-forward":
 		default:
-			_ = r.Reply(false, nil)
+			if r.Type == "no-more-sessions@openssh.com" {
+				v.last.Store(true)
+			}
+			if !r.WantReply {
+				continue
+			}
 		}
+		select {
+		case asked <- r:
+		default:
+			v.cancel(&policy.Refusal{Code: policy.CodeLimit, Message: fmt.Sprintf("more than %d requests of the connection await their answer", maxAsked),
+				Hint: "connect again, and ask for fewer forwards at a time"})
+		}
+	}
+}
+
+// answer answers one request about the connection as a whole.
+func (v *serving) answer(ctx context.Context, r *ssh.Request) {
+	switch r.Type {
+	case "tcpip-forward":
+		v.listen(ctx, r)
+	case "cancel-tcpip-forward":
+		v.unlisten(ctx, r)
+	case "no-more-sessions@openssh.com", "keepalive@openssh.com":
+		_ = r.Reply(true, nil)
+	default:
+		_ = r.Reply(false, nil)
 	}
 }
 
