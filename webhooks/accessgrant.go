@@ -107,8 +107,17 @@ func AdviseTarget(g *v1alpha1.AccessGrant, target *v1alpha1.Target) []string {
 		return []string{fmt.Sprintf("spec.targetRef.name: there is no Target %q in namespace %q; the grant stays shut until there is",
 			g.Spec.TargetRef.Name, g.Namespace)}
 	}
-	if target.Spec.Postgres != nil && g.Spec.Postgres == nil {
-		return []string{fmt.Sprintf("spec.postgres: Target %q is a PostgreSQL server; a grant without the block permits nothing", target.Name)}
+	for _, b := range []struct {
+		block, kind string
+		lacks       bool
+	}{
+		{"postgres", "a PostgreSQL server", target.Spec.Postgres != nil && g.Spec.Postgres == nil},
+		{"kubernetes", "a Kubernetes API server", target.Spec.Kubernetes != nil && g.Spec.Kubernetes == nil},
+		{"ssh", "an SSH server", target.Spec.SSH != nil && g.Spec.SSH == nil},
+	} {
+		if b.lacks {
+			return []string{fmt.Sprintf("spec.%s: Target %q is %s; a grant without the block permits nothing", b.block, target.Name, b.kind)}
+		}
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ func TestAdvice(t *testing.T) {
 		"no target":                     {AdviseTarget(grant, nil), 1},
 		"no permissions for the target": {AdviseTarget(grant, target), 1},
 		"permissions":                   {AdviseTarget(permits, target), 0},
+		"no permissions for a host":     {AdviseTarget(permits, &v1alpha1.Target{Spec: v1alpha1.TargetSpec{SSH: &v1alpha1.SSHTarget{}}}), 1},
+		"no permissions for a cluster":  {AdviseTarget(permits, &v1alpha1.Target{Spec: v1alpha1.TargetSpec{Kubernetes: &v1alpha1.KubernetesTarget{}}}), 1},
 		"no namespace":                  {AdviseNamespace(grant, nil), 1},
 		"a namespace without consent":   {AdviseNamespace(grant, &corev1.Namespace{}), 1},
 		"consent to another gate":       {AdviseNamespace(grant, namespace("other")), 1},
