@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -33,7 +34,19 @@ func (t *tape) Record(e *recording.Event) error {
 	if t.failAt > 0 && len(t.events)+1 >= t.failAt {
 		return errors.New("disk full")
 	}
-	t.events = append(t.events, *e)
+	kept := *e
+	// Data are lent for the time of the call.
+	if e.Input != nil {
+		in := *e.Input
+		in.Data = bytes.Clone(in.Data)
+		kept.Input = &in
+	}
+	if e.Output != nil {
+		out := *e.Output
+		out.Data = bytes.Clone(out.Data)
+		kept.Output = &out
+	}
+	t.events = append(t.events, kept)
 	if t.after != nil {
 		t.after(len(t.events))
 	}
