@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +84,8 @@ type serving struct {
 	running sync.WaitGroup
 	open    int
 	listens map[place]bool
+	// processes run at the server.
+	processes map[*process]bool
 }
 
 // place is where the server listens for the client.
@@ -94,13 +98,13 @@ type place struct {
 func (c *conn) Serve(ctx context.Context, s *session.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	v := &serving{conn: c, session: s, limits: c.engine.c.Limits, cancel: cancel, began: time.Now(), listens: map[place]bool{}}
+	v := &serving{conn: c, session: s, limits: c.engine.c.Limits, cancel: cancel, began: time.Now(), listens: map[place]bool{}, processes: map[*process]bool{}}
 	v.server = newUpstream(v)
 	var background sync.WaitGroup
 	farewell := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(farewell)
-		v.leave()
+		v.leave(ctx)
 	})
 	background.Go(func() { v.globals(ctx) })
 	background.Go(func() { v.idle(ctx) })
@@ -140,14 +144,48 @@ func (v *serving) close() {
 	v.ended = true
 }
 
-// leave gives the channels a moment to tell the client why the session ends, and ends it.
-func (v *serving) leave() {
+// leave gives the channels a moment to tell the client why the session ends, and ends it. What
+// runs at the server is ended first: with the connection alone it would go on.
+func (v *serving) leave(ctx context.Context) {
 	v.close()
 	t := time.AfterFunc(v.limits.Farewell, func() { _ = v.conn.ssh.Close() })
 	defer t.Stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for _, p := range v.runs() {
+			p.terminate(ctx)
+		}
+		v.running.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(hurry):
+	}
 	v.server.close()
-	v.running.Wait()
+	<-ended
 	_ = v.conn.ssh.Close()
+}
+
+// hurry is how long a server has to end what runs.
+const hurry = 250 * time.Millisecond
+
+// track notes that a process runs, until it has ended.
+func (v *serving) track(p *process, runs bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if runs {
+		v.processes[p] = true
+	} else {
+		delete(v.processes, p)
+	}
+}
+
+// runs returns the processes that run.
+func (v *serving) runs() []*process {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Collect(maps.Keys(v.processes))
 }
 
 // touch notes that something was sent.

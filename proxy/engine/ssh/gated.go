@@ -58,6 +58,7 @@ func (c *channel) gated(ctx context.Context, command *policy.Command) {
 		p.end(ctx, err)
 		return
 	}
+	defer c.serving.track(p, false)
 	s := &gatedShell{process: p, opened: command, cancel: cancel, screen: p.tape.Output(session.StreamStdout, c.stdout, patience, true), printed: c.serving.session.NewMask()}
 	code, err := s.run(ctx)
 	if s.permit.Valid() {

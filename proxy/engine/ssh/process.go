@@ -125,7 +125,17 @@ func (p *process) start(ctx context.Context, request string, payload []byte) err
 	if ok, err := p.ssh.SendRequest(request, true, payload); err != nil || !ok {
 		return p.failed("the server does not start it")
 	}
+	c.serving.track(p, true)
 	return nil
+}
+
+// terminate has the server end the command where the gate ends it, and not the client: sshd
+// lets go on what has no terminal when its client goes, and sends a signal if it is asked to
+// (RFC 4254, section 6.9), though not to what root runs.
+func (p *process) terminate(ctx context.Context) {
+	if !errors.Is(context.Cause(ctx), errClientGone) {
+		_, _ = p.ssh.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"}))
+	}
 }
 
 func (p *process) failed(why string) error {
@@ -137,7 +147,7 @@ func (p *process) failed(why string) error {
 // carry carries the streams of a command until it has ended.
 func (p *process) carry(ctx context.Context) {
 	c := p.channel
-	stop := context.AfterFunc(ctx, func() { _ = p.ssh.Close() })
+	stop := context.AfterFunc(ctx, func() { p.terminate(ctx); _ = p.ssh.Close() })
 	defer stop()
 	var ends, outputs sync.WaitGroup
 	over := make(chan struct{})
@@ -296,6 +306,7 @@ func (p *process) finish(ctx context.Context) {
 
 // end records how the command ended; err is why it did not begin.
 func (p *process) end(ctx context.Context, err error) {
+	p.channel.serving.track(p, false)
 	r := &recording.Response{}
 	switch {
 	case err != nil:
