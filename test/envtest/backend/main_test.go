@@ -136,7 +136,11 @@ func tlsDir(t *testing.T) string {
 	dir := t.TempDir()
 	redact := make([]byte, 32)
 	_, _ = rand.Read(redact)
-	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.CertPEM(), "redact.key": redact} {
+	host, err := a.HostCertificate(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.CertPEM(), "redact.key": redact, "ssh-cert.pub": host} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
