@@ -62,6 +62,10 @@ bench: preflight ## Measure the gate against direct, PgBouncer and a bare relay;
 bench-kubernetes: preflight ## Measure kubectl's requests and streams through the gate against direct; about 5 minutes
 	hack/unit.sh -tags bench -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/integration/kubernetes
 
+.PHONY: bench-ssh
+bench-ssh: preflight ## Measure ssh and scp through the gate against direct; about 5 minutes
+	hack/unit.sh -tags bench -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/integration/ssh
+
 .PHONY: preflight
 preflight: ## Check this machine and, as root on Debian, install what is missing
 	hack/preflight.sh

@@ -125,6 +125,9 @@ func (g *Gate) Credential(key string) string {
 	return filepath.Join(g.Dir, ".credentials", g.Grant, key)
 }
 
+// Process is the number of the proxy's process.
+func (g *Gate) Process() int { return g.cmd.Process.Pid }
+
 // URI returns a connection URI that verifies the gate's certificate; parameters are added.
 func (g *Gate) URI(database string, parameters ...string) string {
 	u := url.URL{Scheme: "postgresql", User: url.UserPassword(g.Grant, g.Password), Host: fmt.Sprintf("127.0.0.1:%d", g.Port), Path: "/" + database}
