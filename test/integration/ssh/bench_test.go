@@ -51,6 +51,14 @@ func timed(b *testing.B, name string, args ...string) time.Duration {
 	return time.Since(began)
 }
 
+// turns are both ways, the other one first each time.
+func turns(round int) []string {
+	if round%2 == 0 {
+		return []string{"direct", "gate"}
+	}
+	return []string{"gate", "direct"}
+}
+
 // report reports percentiles of milliseconds, or, with bytes, the median's MB/s.
 func report(b *testing.B, took map[string][]time.Duration, bytes int64) {
 	b.Helper()
@@ -95,19 +103,22 @@ func file(b *testing.B, size int64) string {
 }
 
 func BenchmarkSCP(b *testing.B) {
-	_, by := ways(b, setup{grant: "channels: [SFTP]"})
+	w, by := ways(b, setup{grant: "channels: [SFTP]"})
 	path := file(b, amount)
 	for name, args := range map[string][]string{"up": {path, "host:" + path + ".copy"}, "down": {"host:" + path, path + ".copy"}} {
 		b.Run(name, func(b *testing.B) {
 			took := map[string][]time.Duration{}
-			for range 3 {
-				for way, config := range by {
+			used := w.used(b)
+			for i := range 3 {
+				for _, way := range turns(i) {
+					config := by[way]
 					// AES is what the gate speaks, so that the ciphers are the same.
 					took[way] = append(took[way], timed(b, "scp", append([]string{"-q", "-F", config, "-c", "aes128-gcm@openssh.com"}, args...)...))
 					_ = os.Remove(path + ".copy")
 				}
 			}
 			report(b, took, amount)
+			b.ReportMetric((w.used(b)-used).Seconds()/3, "gate-CPU-s/GiB")
 		})
 	}
 }
@@ -116,9 +127,9 @@ func BenchmarkOutput(b *testing.B) {
 	_, by := ways(b, setup{})
 	path := file(b, amount)
 	took := map[string][]time.Duration{}
-	for range 3 {
-		for way, config := range by {
-			cmd := exec.CommandContext(b.Context(), "ssh", "-F", config, "-c", "aes128-gcm@openssh.com", "host", "cat "+path)
+	for i := range 3 {
+		for _, way := range turns(i) {
+			cmd := exec.CommandContext(b.Context(), "ssh", "-F", by[way], "-c", "aes128-gcm@openssh.com", "host", "cat "+path)
 			cmd.Stdout = io.Discard
 			began := time.Now()
 			if err := cmd.Run(); err != nil {
@@ -134,17 +145,17 @@ func BenchmarkOutput(b *testing.B) {
 func BenchmarkConnect(b *testing.B) {
 	_, by := ways(b, setup{})
 	took := map[string][]time.Duration{}
-	for range 10 {
-		for way, config := range by {
+	for i := range 10 {
+		for _, way := range turns(i) {
 			for range 5 {
-				took[way] = append(took[way], timed(b, "ssh", "-F", config, "host", "true"))
+				took[way] = append(took[way], timed(b, "ssh", "-F", by[way], "host", "true"))
 			}
 		}
 	}
 	report(b, took, 0)
 }
 
-// BenchmarkExec is a command on an open connection.
+// BenchmarkExec is a command on an open connection, by Go's client.
 func BenchmarkExec(b *testing.B) {
 	w, _ := ways(b, setup{})
 	key, err := ssh.ParsePrivateKey(w.server.Key)
@@ -157,19 +168,23 @@ func BenchmarkExec(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = direct.Close() }()
+	clients := map[string]*ssh.Client{"direct": direct, "gate": w.client(b)}
 	took := map[string][]time.Duration{}
-	for range 10 {
-		for way, c := range map[string]*ssh.Client{"direct": direct, "gate": w.client(b)} {
-			for range 50 {
+	for i := range 10 {
+		for _, way := range turns(i) {
+			for n := range 51 {
 				began := time.Now()
-				s, err := c.NewSession()
+				s, err := clients[way].NewSession()
 				if err != nil {
 					b.Fatal(err)
 				}
 				if err := s.Run("true"); err != nil {
 					b.Fatal(err)
 				}
-				took[way] = append(took[way], time.Since(began))
+				// The gate connects to the server for the first one.
+				if n > 0 {
+					took[way] = append(took[way], time.Since(began))
+				}
 			}
 		}
 	}
@@ -233,27 +248,58 @@ func late(b *testing.B, to string) int {
 	return port
 }
 
-// BenchmarkFar is output over 50 ms: to the client, both to the server and to the gate.
+// BenchmarkFar is output and input over 50 ms between the client and the server, or the gate.
 func BenchmarkFar(b *testing.B) {
 	w, by := ways(b, setup{})
 	const size = 128 << 20
 	path := file(b, size)
 	at := map[string]int{"direct": late(b, w.server.Address()), "gate": late(b, net.JoinHostPort("127.0.0.1", strconv.Itoa(w.port)))}
-	took := map[string][]time.Duration{}
-	for range 3 {
-		for way, config := range by {
-			cmd := exec.CommandContext(b.Context(), "ssh", "-F", config, "-c", "aes128-gcm@openssh.com", "-o", "Port="+strconv.Itoa(at[way]),
-				"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "host", "cat "+path)
-			var errs bytes.Buffer
-			cmd.Stdout, cmd.Stderr = io.Discard, &errs
-			began := time.Now()
-			if err := cmd.Run(); err != nil {
-				b.Fatalf("%v: %s", err, errs.String())
+	for name, command := range map[string]string{"output": "cat " + path, "input": "wc -c"} {
+		b.Run(name, func(b *testing.B) {
+			took := map[string][]time.Duration{}
+			for i := range 3 {
+				for _, way := range turns(i) {
+					cmd := exec.CommandContext(b.Context(), "ssh", "-F", by[way], "-c", "aes128-gcm@openssh.com", "-o", "Port="+strconv.Itoa(at[way]),
+						"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "host", command)
+					var errs bytes.Buffer
+					cmd.Stdout, cmd.Stderr = io.Discard, &errs
+					if name == "input" {
+						from, err := os.Open(path)
+						if err != nil {
+							b.Fatal(err)
+						}
+						cmd.Stdin = from
+					}
+					began := time.Now()
+					if err := cmd.Run(); err != nil {
+						b.Fatalf("%v: %s", err, errs.String())
+					}
+					took[way] = append(took[way], time.Since(began))
+				}
 			}
-			took[way] = append(took[way], time.Since(began))
-		}
+			report(b, took, size)
+		})
 	}
-	report(b, took, size)
+}
+
+// used is the processor time that the proxy has used.
+func (w *world) used(b *testing.B) time.Duration {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.Process()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Fields 14 and 15 of proc_pid_stat(5), in hundredths of a second; the second may hold blanks.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // resident is the resident memory of the proxy, in bytes.
@@ -282,7 +328,7 @@ func BenchmarkIdle(b *testing.B) {
 	for name, tc := range map[string]struct {
 		sessions int
 		command  string
-	}{"nothing": {1000, ""}, "command": {80, "cat"}} {
+	}{"nothing": {1000, ""}, "command": {200, "cat"}} {
 		b.Run(name, func(b *testing.B) {
 			w, _ := ways(b, setup{})
 			_ = w.client(b)
