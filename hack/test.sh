@@ -25,6 +25,6 @@ stage generated hack/verify-generated.sh
 stage build make --no-print-directory build
 stage lint hack/lint.sh
 stage unit hack/unit.sh
-stage fuzz hack/fuzz.sh "${CI_FUZZTIME:-1m}" plain
+stage fuzz hack/fuzz.sh "${CI_FUZZTIME:-20s}" plain
 stage e2e hack/e2e.sh
 finish 0

@@ -35,6 +35,11 @@ func secretKey(g *v1alpha1.AccessGrant) types.NamespacedName {
 	return key
 }
 
+// delivered reports whether a Secret of this type may be a delivered grant.
+func delivered(t corev1.SecretType) bool {
+	return t == v1alpha1.SecretTypePostgres || t == v1alpha1.SecretTypeKubernetes || t == v1alpha1.SecretTypeSSH
+}
+
 // secretType is the type of the Secret by which a grant is delivered.
 func secretType(g *v1alpha1.AccessGrant) corev1.SecretType {
 	switch {

@@ -86,6 +86,6 @@ func (r *Reconciler) delete(ctx context.Context, secret *corev1.Secret) error {
 // ours reports whether the operator made a Secret, for a grant of this name.
 func ours(secret *corev1.Secret, namespace, name string) bool {
 	l := secret.Labels
-	return (secret.Type == v1alpha1.SecretTypePostgres || secret.Type == v1alpha1.SecretTypeKubernetes) && l[desired.LabelManagedBy] == desired.ManagedBy &&
+	return delivered(secret.Type) && l[desired.LabelManagedBy] == desired.ManagedBy &&
 		l[v1alpha1.LabelGate] == namespace && l[v1alpha1.LabelGrant] == name && l[v1alpha1.LabelGrantUID] != ""
 }
