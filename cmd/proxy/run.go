@@ -79,7 +79,7 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	var g *gate.Gate
-	spool, err := recording.NewSpool(recording.Config{Dir: o.spool,
+	spool, err := recording.NewSpool(recording.Config{Dir: o.spool, Key: src.Recorder,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return src.store, nil },
 		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
 			g.Progress(session, segments, digest, state)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"testing"
 	"time"
 
@@ -31,12 +32,12 @@ func TestRotationNeverOutrunsTheBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var serving authority.Serving
+	var serving, recorder authority.Serving
 	type read struct {
 		at     time.Time
 		bundle []byte
 	}
-	var reads []read
+	var reads, recorders []read
 	signers := map[string]bool{}
 	for day := range 3 * 365 {
 		now := begin.Add(time.Duration(day) * 24 * time.Hour)
@@ -50,6 +51,10 @@ func TestRotationNeverOutrunsTheBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		signers[string(keys.Signer().CertPEM())] = true
+		if recorder, _, err = keys.Recorder(recorder, "gate", now); err != nil {
+			t.Fatal(err)
+		}
+		recorders = append(recorders, read{now, recorder.Cert})
 		reads = append(reads, read{now, keys.Bundle()})
 		for _, r := range reads {
 			if now.Sub(r.at) >= authority.Publication {
@@ -62,6 +67,19 @@ func TestRotationNeverOutrunsTheBundle(t *testing.T) {
 	}
 	if len(signers) < 4 {
 		t.Errorf("%d authorities in three years, want at least 4", len(signers))
+	}
+	// Whoever reads a recording years later trusts what was signed then.
+	history := x509.NewCertPool()
+	history.AppendCertsFromPEM(keys.History())
+	for _, r := range recorders {
+		block, _ := pem.Decode(r.bundle)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cert.Verify(x509.VerifyOptions{Roots: history, CurrentTime: r.at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+			t.Fatalf("what was signed at %s is not trusted after three years: %v", r.at, err)
+		}
 	}
 	if n := bytes.Count(keys.Bundle(), []byte("BEGIN")); n > 3 {
 		t.Errorf("the bundle grew to %d certificates", n)

@@ -14,6 +14,8 @@ import (
 const (
 	Lifetime        = 365 * 24 * time.Hour
 	ServingLifetime = 30 * 24 * time.Hour
+	// RecorderLifetime is that of the keys with which recorders sign.
+	RecorderLifetime = 30 * 24 * time.Hour
 	// Publication is how long a successor is published before it signs.
 	Publication = 7 * 24 * time.Hour
 )
@@ -25,6 +27,7 @@ const (
 	keyNextCert    = "next.crt"
 	keyNextKey     = "next.key"
 	keyPrevious    = "previous.crt"
+	keyEnded       = "ended.crt"
 )
 
 // Keys is an authority with its successor, if that is published already, and its
@@ -33,6 +36,7 @@ type Keys struct {
 	current  *credentials.Authority
 	next     *credentials.Authority
 	previous []byte
+	ended    []byte // the latest first
 }
 
 // New makes an authority.
@@ -50,7 +54,7 @@ func Parse(data map[string][]byte) (*Keys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read authority: %w", err)
 	}
-	k := &Keys{current: current, previous: data[keyPrevious]}
+	k := &Keys{current: current, previous: data[keyPrevious], ended: data[keyEnded]}
 	if len(data[keyNextCert]) > 0 {
 		if k.next, err = credentials.ParseAuthority(data[keyNextCert], data[keyNextKey]); err != nil {
 			return nil, fmt.Errorf("read the authority's successor: %w", err)
@@ -68,6 +72,9 @@ func (k *Keys) Data() map[string][]byte {
 	if len(k.previous) > 0 {
 		out[keyPrevious] = k.previous
 	}
+	if len(k.ended) > 0 {
+		out[keyEnded] = k.ended
+	}
 	return out
 }
 
@@ -83,11 +90,15 @@ func (k *Keys) Bundle() []byte {
 	return append(out, k.previous...)
 }
 
+// History returns the certificates, in PEM, of the Bundle and of the authorities that have
+// ended, up to 30 of them: what they signed in their time still counts.
+func (k *Keys) History() []byte { return append(k.Bundle(), k.ended...) }
+
 // Rotated returns k as it should be at now, and whether that differs from k.
 func (k *Keys) Rotated(name string, now time.Time) (*Keys, bool, error) {
-	previous := unexpired(k.previous, now)
-	out := &Keys{current: k.current, next: k.next, previous: previous}
-	changed := len(previous) != len(k.previous)
+	previous, over := unexpired(k.previous, now)
+	out := &Keys{current: k.current, next: k.next, previous: previous, ended: latest(append(over, k.ended...))}
+	changed := len(over) > 0
 	if out.next == nil && !now.Before(issued(k.current).Add(Lifetime*2/3)) {
 		next, err := credentials.NewAuthority(name, now, now.Add(Lifetime))
 		if err != nil {
@@ -96,7 +107,8 @@ func (k *Keys) Rotated(name string, now time.Time) (*Keys, bool, error) {
 		out.next, changed = next, true
 	}
 	if out.next != nil && (!now.Before(issued(out.next).Add(Publication)) || !now.Before(k.current.NotAfter())) {
-		out.previous = unexpired(append(bytes.Clone(k.current.CertPEM()), previous...), now)
+		out.previous, over = unexpired(append(bytes.Clone(k.current.CertPEM()), previous...), now)
+		out.ended = latest(append(over, out.ended...))
 		out.current, out.next, changed = out.next, nil, true
 	}
 	return out, changed, nil
@@ -104,13 +116,31 @@ func (k *Keys) Rotated(name string, now time.Time) (*Keys, bool, error) {
 
 func issued(a *credentials.Authority) time.Time { return a.NotAfter().Add(-Lifetime) }
 
-func unexpired(bundle []byte, now time.Time) []byte {
-	var out []byte
+// unexpired splits a bundle at now; what cannot be read is in neither part.
+func unexpired(bundle []byte, now time.Time) (good, over []byte) {
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
 		cert, err := x509.ParseCertificate(block.Bytes)
-		if err == nil && now.Before(cert.NotAfter) {
-			out = append(out, pem.EncodeToMemory(block)...)
+		switch {
+		case err != nil:
+		case now.Before(cert.NotAfter):
+			good = append(good, pem.EncodeToMemory(block)...)
+		default:
+			over = append(over, pem.EncodeToMemory(block)...)
 		}
+	}
+	return good, over
+}
+
+// remembered bounds History: at three authorities in two years, twenty years.
+const remembered = 30
+
+// latest returns the first certificates of a bundle.
+func latest(bundle []byte) []byte {
+	var out []byte
+	block, rest := pem.Decode(bundle)
+	for n := 0; block != nil && n < remembered; n++ {
+		out = append(out, pem.EncodeToMemory(block)...)
+		block, rest = pem.Decode(rest)
 	}
 	return out
 }

@@ -27,10 +27,10 @@ type Store struct {
 	Namespace string
 
 	mu    sync.Mutex
-	known map[string]remembered
+	known map[string]known
 }
 
-type remembered struct {
+type known struct {
 	keys *Keys
 	at   time.Time
 }
@@ -49,9 +49,9 @@ func (s *Store) Ensure(ctx context.Context, name string, labels map[string]strin
 		return nil, err
 	}
 	if s.known == nil {
-		s.known = map[string]remembered{}
+		s.known = map[string]known{}
 	}
-	s.known[name] = remembered{keys, now}
+	s.known[name] = known{keys, now}
 	return keys, nil
 }
 

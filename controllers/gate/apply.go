@@ -36,6 +36,11 @@ func (r *Reconciler) applyCertificates(ctx context.Context, s *scope) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	recorder, again, err := keys.Recorder(
+		authority.Serving{Cert: old.Data[desired.KeyRecorderCert], Key: old.Data[desired.KeyRecorderKey]}, s.namespace, r.Clock.Now())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	redact := old.Data[desired.KeyRedact]
 	if len(redact) != redactKeySize {
 		redact, renewed = make([]byte, redactKeySize), true
@@ -50,10 +55,11 @@ func (r *Reconciler) applyCertificates(ctx context.Context, s *scope) (ctrl.Resu
 			return ctrl.Result{}, fmt.Errorf("sign the proxy's host key: %w", err)
 		}
 	}
-	if renewed || !bytes.Equal(old.Data[desired.KeyCA], keys.Bundle()) || old.Labels[desired.LabelManagedBy] != desired.ManagedBy {
+	if renewed || again || !bytes.Equal(old.Data[desired.KeyCA], keys.Bundle()) || old.Labels[desired.LabelManagedBy] != desired.ManagedBy {
 		r.Applier.Forget(s.namespace)
 	}
-	content := desired.TLS{Cert: serving.Cert, Key: serving.Key, Bundle: keys.Bundle(), Redact: redact, SSH: host}
+	content := desired.TLS{Cert: serving.Cert, Key: serving.Key, Bundle: keys.Bundle(), Redact: redact, SSH: host,
+		RecorderCert: recorder.Cert, RecorderKey: recorder.Key, History: keys.History()}
 	return r.apply(ctx, s, desired.TLSSecret(s.gate, content), desired.TLSConfigMap(s.gate, content))
 }
 

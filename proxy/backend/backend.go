@@ -12,6 +12,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/policy"
+	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
 
@@ -39,4 +40,7 @@ type Backend interface {
 	// SSH returns the gate's host key with its certificate, renewed while running, and the
 	// authorities of the certificates of users.
 	SSH() (host ssh.Signer, authorities []ssh.PublicKey, err error)
+	// Recorder is the key that recordings are signed with, renewed while running. It does not
+	// block and is never nil.
+	Recorder() *recording.Key
 }

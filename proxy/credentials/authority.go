@@ -156,9 +156,14 @@ func (a *Authority) signed(certPEM []byte, now time.Time) bool {
 	if err != nil {
 		return false
 	}
+	return a.Signed(cert, now, x509.ExtKeyUsageClientAuth)
+}
+
+// Signed reports whether a signed the certificate, which is good at now for that usage.
+func (a *Authority) Signed(cert *x509.Certificate, now time.Time, usage x509.ExtKeyUsage) bool {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
-	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	_, err := cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
 	return err == nil
 }
 

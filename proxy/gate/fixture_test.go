@@ -26,6 +26,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // lines is an engine of one line each way: the client says GRANT, and then anything; it is
@@ -154,6 +155,7 @@ func (*world) CA(context.Context, *v1alpha1.Target) ([]byte, error) { return nil
 func (*world) Run(context.Context) error                            { return nil }
 func (*world) Reachable(*v1alpha1.Target, error)                    {}
 func (*world) TLS() *tls.Config                                     { return nil }
+func (*world) Recorder() *recording.Key                             { return recorder.Key() }
 func (*world) SSH() (ssh.Signer, []ssh.PublicKey, error)            { return nil, nil, nil }
 func (*world) Ready() <-chan struct{} {
 	c := make(chan struct{})
@@ -183,7 +185,7 @@ func newFixture(t *testing.T, wrap func(*Config)) *fixture {
 	w := &world{clock: clk, changes: make(chan struct{}), snapshot: &policy.Snapshot{}, written: map[string]*v1alpha1.Session{}}
 	w.change(func(in *policy.Input) { *in = input(clk.Now()) })
 	w.prove()
-	spool, err := recording.NewSpool(recording.Config{Dir: t.TempDir(), StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return keep{}, nil }})
+	spool, err := recording.NewSpool(recording.Config{Dir: t.TempDir(), Key: recorder.Key, StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return keep{}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,13 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // BenchmarkRecord is the cost of one transaction of pgbench -S: a command and a response.
 func BenchmarkRecord(b *testing.B) {
 	store := dir.New(b.TempDir())
-	spool, err := recording.NewSpool(recording.Config{Dir: b.TempDir(),
+	spool, err := recording.NewSpool(recording.Config{Dir: b.TempDir(), Key: recorder.Key,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil }})
 	if err != nil {
 		b.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // writerEnv turns the test binary into a process that records until it is killed.
@@ -42,6 +43,7 @@ func write(root, session string) error {
 	store := dir.New(filepath.Join(root, "store"))
 	spool, err := recording.NewSpool(recording.Config{
 		Dir:      filepath.Join(root, "spool"),
+		Key:      recorder.Key,
 		Limits:   recording.Limits{FirstInterval: time.Millisecond, MaxInterval: time.Millisecond, ShipBytes: 8 << 10},
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
 	})

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,22 +41,19 @@ type parcel struct {
 
 // parcelHeader is the first line of a parcel's file; the segment's data follows.
 type parcelHeader struct {
-	Session  string `json:"session"`
-	Grant    string `json:"grant,omitempty"`
-	Index    int    `json:"index"`
-	Previous string `json:"previous"`
-	Digest   string `json:"digest"`
-	First    uint64 `json:"first"`
-	Last     uint64 `json:"last"`
-	Final    bool   `json:"final"`
-	Begin    int64  `json:"begin"`
-	End      int64  `json:"end"`
-	Next     uint64 `json:"next"`
+	Seal  string `json:"seal"`
+	Grant string `json:"grant,omitempty"`
+	Begin int64  `json:"begin"`
+	End   int64  `json:"end"`
+	Next  uint64 `json:"next"`
 }
 
 func (p *parcel) encode() ([]byte, error) {
-	h, err := json.Marshal(parcelHeader{Session: p.Session, Grant: p.Grant, Index: p.Index, Previous: p.Previous, Digest: p.Digest,
-		First: p.First, Last: p.Last, Final: p.Final, Begin: p.Begin, End: p.End, Next: p.Next})
+	seal, err := p.Seal()
+	if err != nil {
+		return nil, err
+	}
+	h, err := json.Marshal(parcelHeader{Seal: string(seal), Grant: p.Grant, Begin: p.Begin, End: p.End, Next: p.Next})
 	if err != nil {
 		return nil, err
 	}
@@ -66,22 +64,23 @@ func (p *parcel) encode() ([]byte, error) {
 var errDamaged = errors.New("damaged")
 
 func decodeParcel(b []byte) (*parcel, error) {
-	for i, c := range b {
-		if c != '\n' {
-			continue
-		}
-		var h parcelHeader
-		if err := json.Unmarshal(b[:i], &h); err != nil {
-			return nil, fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		p := &parcel{Segment: Segment{Session: h.Session, Grant: h.Grant, Index: h.Index, Previous: h.Previous, Digest: h.Digest,
-			First: h.First, Last: h.Last, Final: h.Final, Data: b[i+1:]}, Begin: h.Begin, End: h.End, Next: h.Next}
-		if p.Sum() != p.Digest {
-			return nil, errDamaged
-		}
-		return p, nil
+	line, data, found := bytes.Cut(b, []byte{'\n'})
+	if !found {
+		return nil, errDamaged
 	}
-	return nil, errDamaged
+	var h parcelHeader
+	if err := json.Unmarshal(line, &h); err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	s, err := ParseSeal([]byte(h.Seal))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	s.Grant, s.Data = h.Grant, data
+	if s.Bytes != len(data) || s.DataSum != sumOf(data) {
+		return nil, errDamaged
+	}
+	return &parcel{Segment: s, Begin: h.Begin, End: h.End, Next: h.Next}, nil
 }
 
 // writeWhole replaces a file so that a reader, after a crash too, finds the old content or

@@ -32,6 +32,9 @@ type Anchor struct {
 	Digest   string
 	// Ended says that the recording has an end.
 	Ended bool
+	// Trust is whose signatures count. Without it a signature is held to the certificate that
+	// lies beside it alone, which whoever writes the store can make.
+	Trust *Trust
 }
 
 // Problem is one thing that is wrong with a recording.
@@ -126,6 +129,7 @@ type reader struct {
 	carry    []byte  // the beginning of an event that goes on in the next segment
 	broken   bool    // a problem was found
 	last     Segment // without data
+	signer   *signer // of the last segment
 }
 
 // problem notes what is wrong.
@@ -161,7 +165,7 @@ func (r *reader) index(ctx context.Context, refs []Ref) error {
 		switch {
 		case chosen == nil:
 			chosen, name = &s, ref.Name
-		case chosen.Digest == s.Digest && bytes.Equal(chosen.Data, s.Data):
+		case same(chosen, &s):
 			// An attempt whose answer was lost, stored once more.
 		case !r.fits(chosen) && r.fits(&s):
 			r.problem(Problem{Segment: index, Name: name, Reason: "another segment of the same index, which does not belong to the chain"})
@@ -194,9 +198,24 @@ func (r *reader) gap() {
 	r.previous, r.first = nil, 0
 }
 
+func same(a, b *Segment) bool {
+	return a.Digest == b.Digest && bytes.Equal(a.Signature, b.Signature) && bytes.Equal(a.Certificate, b.Certificate) && bytes.Equal(a.Data, b.Data)
+}
+
 // fits reports whether s continues the chain.
 func (r *reader) fits(s *Segment) bool {
-	return s.Session == r.session && s.Sum() == s.Digest && (r.previous == nil || s.Previous == *r.previous)
+	return s.Session == r.session && s.holds() && r.signedBy(s) == nil && (r.previous == nil || s.Previous == *r.previous)
+}
+
+// holds reports whether the data of s are what its header says.
+func (s *Segment) holds() bool { return s.Bytes == len(s.Data) && s.DataSum == sumOf(s.Data) }
+
+// signedBy says what is wrong with the signature of s.
+func (r *reader) signedBy(s *Segment) error {
+	if r.signer == nil || r.signer.der != string(s.Certificate) {
+		r.signer = newSigner(s.Certificate)
+	}
+	return r.signer.verify(s, r.anchor.Trust)
 }
 
 // segment verifies one segment and reads its events.
@@ -210,9 +229,11 @@ func (r *reader) segment(s *Segment, index int, name string) error {
 	if s.Index != index {
 		at("says that it is segment %d", s.Index)
 	}
-	sum := s.Sum()
-	if sum != s.Digest {
-		at("was altered: its digest is %s, and %s was stored with it", sum, s.Digest)
+	if !s.holds() {
+		at("was altered: its %d bytes of data have the digest %s, and its header says %d and %s", len(s.Data), sumOf(s.Data), s.Bytes, s.DataSum)
+	}
+	if err := r.signedBy(s); err != nil {
+		at("%v", err)
 	}
 	if r.previous != nil && s.Previous != *r.previous {
 		at("does not continue the segment before: it follows %s, and that one is %s", orNone(s.Previous), orNone(*r.previous))
@@ -223,14 +244,14 @@ func (r *reader) segment(s *Segment, index int, name string) error {
 	if r.last.Final {
 		at("follows the final segment")
 	}
-	if r.anchor.Segments == index+1 && r.anchor.Digest != "" && sum != r.anchor.Digest {
-		at("was altered: the Session says that its digest is %s, and it is %s", r.anchor.Digest, sum)
+	if r.anchor.Segments == index+1 && r.anchor.Digest != "" && s.Digest != r.anchor.Digest {
+		at("was altered: the Session says that its digest is %s, and it is %s", r.anchor.Digest, s.Digest)
 	}
-	r.previous = &sum
+	r.previous = &s.Digest
 	r.result.Segments++
-	r.result.Digest = sum
+	r.result.Digest = s.Digest
 	r.last = Segment{Index: s.Index, First: s.First, Last: s.Last, Final: s.Final}
-	raw, err := decompress(s.Data)
+	raw, err := s.content()
 	if err != nil {
 		at("cannot be read: %v", err)
 		r.carry, r.first = nil, 0
@@ -319,6 +340,9 @@ func (r *reader) event(line []byte, sequence uint64, index int, name string) err
 		at(fmt.Sprintf("begins another session, %q", e.Started.Session))
 	case sequence == 1 && e.Started.Schema != 1:
 		at(fmt.Sprintf("is of schema %d, which this program does not know", e.Started.Schema))
+	}
+	if sequence == 1 && e.Started != nil && r.signer.err == nil && e.Started.Namespace != r.signer.namespace {
+		at(fmt.Sprintf("is of namespace %q, and the recorder that signed it is of %q", e.Started.Namespace, r.signer.namespace))
 	}
 	if e.Ended != nil {
 		r.result.Complete, r.result.Cut = true, e.Ended.Recovered

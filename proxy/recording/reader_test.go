@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // shelf is a recording in memory, to be tampered with.
@@ -47,7 +48,7 @@ func (s shelf) seal() shelf {
 		if i > 0 {
 			s[i].Previous = s[i-1].Digest
 		}
-		s[i].Digest = s[i].Sum()
+		s[i] = recorder.Sign(s[i])
 	}
 	return s
 }

@@ -2,13 +2,14 @@
 //
 // Events go to a spool on disk before anything is forwarded, so that they survive the
 // death of the process; a shipper cuts the spool into compressed segments, each holding
-// the SHA-256 of its predecessor, and puts them into a store. A session whose events
-// cannot be recorded ends.
+// the SHA-256 of its predecessor and signed by the gate's recorder, and puts them into a
+// store. A session whose events cannot be recorded ends.
 package recording
 
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Errors to branch on.
@@ -36,17 +37,25 @@ type Recorder interface {
 	Close(reason string) error
 }
 
-// Segment is a part of a recording as it lies in a store.
+// Segment is a part of a recording as it lies in a store: its data, and what Seal holds.
 type Segment struct {
 	Session  string
-	Grant    string // the session's grant, for labels; not part of the digest
+	Grant    string // the session's grant, for labels; neither sealed nor signed
 	Index    int    // from 0, without gaps
-	Previous string // SHA-256 of the preceding segment in hex, empty for the first
-	Digest   string // SHA-256 of this one in hex: see Sum
+	Previous string // digest of the preceding segment, empty for the first
 	First    uint64 // sequence of the first event of which a byte is in it
 	Last     uint64 // sequence of the last event of which a byte is in it
 	Final    bool   // the recording ends here
-	Data     []byte // zstd-compressed JSON lines
+	Data     []byte // JSON lines, encoded as Encoding says
+
+	// What Key.Sign sets. Digests are SHA-256 in lower-case hex.
+	Encoding    string    // of Data: EncodingZstd
+	Bytes       int       // length of Data
+	DataSum     string    // digest of Data
+	Signed      time.Time // when it was signed, in UTC
+	Digest      string    // of Header, and so of all the above
+	Signature   []byte    // of Header: Ed25519 (RFC 8032)
+	Certificate []byte    // of the key, in DER
 }
 
 // Store keeps segments. Implementations are safe for concurrent use.

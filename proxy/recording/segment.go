@@ -1,8 +1,6 @@
 package recording
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -31,21 +29,6 @@ var sessionName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$`)
 // ValidSession reports whether name may name a recording.
 func ValidSession(name string) bool { return sessionName.MatchString(name) }
 
-// Header returns the canonical header of s, over which, followed by Data, its digest goes.
-// docs/recording-format.md defines it.
-func (s *Segment) Header() []byte {
-	return fmt.Appendf(nil, "cardea-recording-segment/1\nsession: %s\nindex: %d\nprevious: %s\nfirst: %d\nlast: %d\nfinal: %t\nbytes: %d\n\n",
-		s.Session, s.Index, s.Previous, s.First, s.Last, s.Final, len(s.Data))
-}
-
-// Sum computes the digest of s: the SHA-256 over Header and Data in lower-case hex.
-func (s *Segment) Sum() string {
-	h := sha256.New()
-	h.Write(s.Header())
-	h.Write(s.Data)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
 // codec compresses and decompresses segments. Both halves are safe for concurrent use and
 // start no goroutines.
 var codec = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
@@ -64,6 +47,14 @@ var codec = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
 func compress(raw []byte) []byte {
 	enc, _ := codec()
 	return enc.EncodeAll(raw, nil)
+}
+
+// content returns the JSON lines that s holds.
+func (s *Segment) content() ([]byte, error) {
+	if s.Encoding != EncodingZstd {
+		return nil, fmt.Errorf("its encoding %q is unknown to this program", s.Encoding)
+	}
+	return decompress(s.Data)
 }
 
 // errTooLarge is content beyond MaxSegmentContent.

@@ -308,6 +308,7 @@ func (t *tape) reclaim() error {
 
 // cut makes the next segment of what lies before end.
 func (t *tape) cut(end int64) (*parcel, error) {
+	s := t.spool
 	t.mu.Lock()
 	from, index := t.progress.Offset, t.progress.Segments
 	sequence, previous := t.progress.Sequence, t.progress.Previous
@@ -335,7 +336,11 @@ func (t *tape) cut(end int64) (*parcel, error) {
 	t.mu.Lock()
 	p.Final = t.whole(p.End)
 	t.mu.Unlock()
-	p.Digest = p.Sum()
+	key := s.c.Key()
+	if key == nil {
+		return nil, errors.New("sign segment: the recorder has no key")
+	}
+	key.Sign(&p.Segment, s.c.Clock.Now())
 	return p, nil
 }
 

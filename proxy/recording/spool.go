@@ -64,6 +64,9 @@ type Config struct {
 	// Dir is the spool directory. It is made if it is missing; what lies in it is in a
 	// subdirectory that only this user can enter.
 	Dir string
+	// Key returns the recorder's key that signs now. It is asked for each segment, since keys
+	// are renewed, and must not block. Required.
+	Key func() *Key
 	// Clock is the time; the system's if nil.
 	Clock clock.Clock
 	// Limits of the spool.
@@ -102,8 +105,8 @@ type Spool struct {
 // NewSpool takes possession of a spool directory. It returns ErrLocked if another process
 // has it.
 func NewSpool(c Config) (*Spool, error) {
-	if c.StoreFor == nil {
-		return nil, errors.New("open spool: StoreFor is missing")
+	if c.StoreFor == nil || c.Key == nil {
+		return nil, errors.New("open spool: StoreFor or Key is missing")
 	}
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}

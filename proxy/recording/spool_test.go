@@ -19,6 +19,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // faulty is a store in front of a real one.
@@ -80,7 +81,7 @@ func newFixture(t *testing.T, o options) *fixture {
 		store = o.wrap(store)
 	}
 	var err error
-	f.spool, err = recording.NewSpool(recording.Config{Dir: o.dir, Limits: o.limits, Clock: o.clock,
+	f.spool, err = recording.NewSpool(recording.Config{Dir: o.dir, Key: recorder.Key, Limits: o.limits, Clock: o.clock,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
 		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
 			f.mu.Lock()
@@ -314,7 +315,7 @@ func TestSpoolIsPrivateAndOwned(t *testing.T) {
 	}
 	f := newFixture(t, options{dir: root, idle: true})
 	f.open("s1")
-	if _, err := recording.NewSpool(recording.Config{Dir: root, StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return f.store, nil }}); !errors.Is(err, recording.ErrLocked) {
+	if _, err := recording.NewSpool(recording.Config{Dir: root, Key: recorder.Key, StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return f.store, nil }}); !errors.Is(err, recording.ErrLocked) {
 		t.Errorf("a second spool on the directory: %v", err)
 	}
 	err := filepath.Walk(filepath.Join(root, "v1"), func(path string, info os.FileInfo, err error) error {
@@ -338,7 +339,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-	refusing, err := recording.NewSpool(recording.Config{Dir: t.TempDir(), StoreFor: func(context.Context, recording.Started) (recording.Store, error) {
+	refusing, err := recording.NewSpool(recording.Config{Dir: t.TempDir(), Key: recorder.Key, StoreFor: func(context.Context, recording.Started) (recording.Store, error) {
 		return nil, recording.ErrFull
 	}})
 	if err != nil {
@@ -512,8 +513,7 @@ func fullTwice() func(context.Context, recording.Segment) error {
 
 func TestConflictEndsTheSession(t *testing.T) {
 	f := newFixture(t, options{limits: quick()})
-	other := recording.Segment{Session: "s1", Index: 0, First: 1, Last: 1, Data: []byte("x")}
-	other.Digest = other.Sum()
+	other := recorder.Sign(recording.Segment{Session: "s1", Index: 0, First: 1, Last: 1, Data: []byte("x")})
 	if err := f.store.Put(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,7 @@ type Backend struct {
 	authority *credentials.Authority
 	redactKey []byte
 	serving   serving
+	recorder  recorder
 	watcher   *fsnotify.Watcher
 	lock      *os.File // held while the process lives
 	ready     chan struct{}
@@ -107,6 +108,9 @@ func New(ctx context.Context, c Config) (*Backend, error) {
 	if b.authority, err = loadAuthority(filepath.Join(abs, ".tls"), c.Clock.Now()); err != nil {
 		return nil, err
 	}
+	if err := keepHistory(filepath.Join(abs, ".tls"), b.authority); err != nil {
+		return nil, err
+	}
 	if b.redactKey, err = loadRedactKey(filepath.Join(abs, ".tls")); err != nil {
 		return nil, err
 	}
@@ -127,6 +131,11 @@ func New(ctx context.Context, c Config) (*Backend, error) {
 		}
 	}
 	if err := b.load(ctx, true); err != nil {
+		_ = b.watcher.Close()
+		return nil, err
+	}
+	b.recorder.namespace = b.namespace
+	if err := b.renewRecorder(); err != nil {
 		_ = b.watcher.Close()
 		return nil, err
 	}

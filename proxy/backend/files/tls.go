@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -55,6 +56,61 @@ func loadAuthority(dir string, now time.Time) (*credentials.Authority, error) {
 		return nil, err
 	}
 	return a, writeFile(certPath, a.CertPEM(), 0o644)
+}
+
+// maxHistory bounds recording-ca.crt in bytes: some hundred authorities of ten years each.
+const maxHistory = 64 << 10
+
+// keepHistory adds the authority to recording-ca.crt, which lists every authority whose
+// signatures recordings may bear: those of one that was replaced still count.
+func keepHistory(dir string, a *credentials.Authority) error {
+	path := filepath.Join(dir, "recording-ca.crt")
+	old, err := recording.ReadWhole(path, maxHistory)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if bytes.Contains(old, a.CertPEM()) {
+		return nil
+	}
+	return writeFile(path, append(bytes.Clone(a.CertPEM()), old...), 0o644)
+}
+
+// recorder holds the key that recordings are signed with and renews it. It lies in memory
+// alone: whoever verifies a recording needs the certificate, which travels with it.
+type recorder struct {
+	namespace string
+	mu        sync.Mutex
+	key       *recording.Key
+	ends      time.Time
+}
+
+// Recorder implements backend.Backend.
+func (b *Backend) Recorder() *recording.Key {
+	r := &b.recorder
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := b.renewRecorder(); err != nil {
+		b.c.Log.Error(err, "The recorder key was not renewed")
+	}
+	return r.key
+}
+
+// renewRecorder makes a key if there is none or it ends soon. b.recorder.mu is held.
+func (b *Backend) renewRecorder() error {
+	now := b.c.Clock.Now()
+	if b.recorder.key != nil && b.recorder.ends.Sub(now) > servingMargin {
+		return nil
+	}
+	cert, key, err := b.authority.Recorder(b.recorder.namespace, now, servingLifetime)
+	if err != nil {
+		return err
+	}
+	made, err := recording.ParseKey(cert, key)
+	if err != nil {
+		return err
+	}
+	b.recorder.key, b.recorder.ends = made, now.Add(servingLifetime)
+	return nil
 }
 
 // loadRedactKey reads the key of .tls that keys the hashes in recordings, or makes it.

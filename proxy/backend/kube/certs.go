@@ -17,17 +17,19 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/cardea-dev/cardea/proxy/credentials"
+	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
 // reload is how often the mounted Secret is looked at.
 const reload = 10 * time.Second
 
-// certs is the mounted Secret with the gate's serving certificate and authority.
+// certs is the mounted Secret with the gate's serving certificate, authority and recorder key.
 type certs struct {
 	dir       string
 	redactKey []byte
 	current   atomic.Pointer[tls.Config]
 	ssh       atomic.Pointer[hostKey]
+	recorder  atomic.Pointer[recording.Key]
 	read      []byte // what current was made of
 }
 
@@ -55,8 +57,8 @@ func loadCerts(dir string) (*certs, error) {
 
 // load reads the certificate again; what is wrong leaves the one in use.
 func (c *certs) load() error {
-	var content [4][]byte
-	for i, name := range []string{"tls.crt", "tls.key", "ca.crt", "ssh-cert.pub"} {
+	var content [6][]byte
+	for i, name := range []string{"tls.crt", "tls.key", "ca.crt", "ssh-cert.pub", "recorder.crt", "recorder.key"} {
 		b, err := os.ReadFile(filepath.Join(c.dir, name))
 		if err != nil {
 			return fmt.Errorf("read serving certificate: %w", err)
@@ -83,6 +85,11 @@ func (c *certs) load() error {
 	if err != nil {
 		return fmt.Errorf("read serving certificate: %w", err)
 	}
+	recorder, err := recording.ParseKey(content[4], content[5])
+	if err != nil {
+		return err
+	}
+	c.recorder.Store(recorder)
 	c.ssh.Store(&hostKey{host, authorities})
 	c.current.Store(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert},
 		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool})
@@ -100,10 +107,13 @@ func (c *certs) watch(ctx context.Context, clk clock.WithTicker, log logr.Logger
 		case <-t.C():
 		}
 		if err := c.load(); err != nil {
-			log.Error(err, "The serving certificate was not renewed")
+			log.Error(err, "The certificates were not renewed")
 		}
 	}
 }
+
+// Recorder implements backend.Backend.
+func (b *Backend) Recorder() *recording.Key { return b.certs.recorder.Load() }
 
 // SSH implements backend.Backend.
 func (b *Backend) SSH() (ssh.Signer, []ssh.PublicKey, error) {

@@ -140,7 +140,12 @@ func tlsDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.CertPEM(), "redact.key": redact, "ssh-cert.pub": host} {
+	recorderCert, recorderKey, err := a.Recorder(gate, now, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.CertPEM(), "redact.key": redact, "ssh-cert.pub": host,
+		"recorder.crt": recorderCert, "recorder.key": recorderKey} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

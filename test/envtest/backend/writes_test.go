@@ -20,6 +20,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/configmap"
 	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // A login is read by its exact name and with its owner's consent alone.
@@ -183,8 +184,7 @@ func TestApprovalRequests(t *testing.T) {
 func TestStore(t *testing.T) {
 	b, _ := start(t)
 	s := configmap.New(b.Core(), gate)
-	seg := recording.Segment{Session: "report-agent-fghij", Grant: "report-agent", First: 1, Last: 1, Final: true, Data: []byte("x")}
-	seg.Digest = seg.Sum()
+	seg := recorder.Sign(recording.Segment{Session: "report-agent-fghij", Grant: "report-agent", First: 1, Last: 1, Final: true, Data: []byte("x")})
 	if err := s.Put(t.Context(), seg); err != nil {
 		t.Fatal(err)
 	}

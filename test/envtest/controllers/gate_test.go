@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/test/wrappers"
 )
 
@@ -78,6 +79,10 @@ var _ = Describe("A gate namespace", func() {
 			served := get(g, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: p.gate, Name: v1alpha1.ProxyTLSName}})
 			g.Expect(served.Data["ca.crt"]).To(Equal(ca.Data["tls.crt"]))
 			g.Expect(served.Data["redact.key"]).To(HaveLen(32))
+			_, err := recording.ParseKey(served.Data["recorder.crt"], served.Data["recorder.key"])
+			g.Expect(err).NotTo(HaveOccurred())
+			public := get(g, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.gate, Name: v1alpha1.ProxyTLSName}})
+			g.Expect(public.Data["recording-ca.crt"]).To(Equal(string(ca.Data["tls.crt"])))
 			for key, value := range served.Data {
 				g.Expect(value).NotTo(Equal(ca.Data["tls.key"]), key)
 			}

@@ -23,6 +23,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/recording/store/configmap"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
 	"github.com/cardea-dev/cardea/test/envtest/api/apiserver"
+	"github.com/cardea-dev/cardea/test/recorder"
 )
 
 // record records a session of several segments into a store and returns how it ended.
@@ -31,6 +32,7 @@ func record(t *testing.T, store recording.Store, session string) v1alpha1.Sessio
 	var status v1alpha1.SessionRecording
 	spool, err := recording.NewSpool(recording.Config{
 		Dir:      t.TempDir(),
+		Key:      recorder.Key,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
 		Progress: func(_ string, segments int, digest string, state v1alpha1.RecordingState) {
 			status = v1alpha1.SessionRecording{Segments: int32(segments), Digest: digest, State: state}

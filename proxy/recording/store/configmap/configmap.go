@@ -34,20 +34,8 @@ const (
 	AnnotationBytes = "access.cardea.dev/bytes"
 	// KeySegment of binaryData holds the content.
 	KeySegment = "segment"
-)
-
-// The keys of data hold the rest of a segment.
-const (
-	keyFormat   = "format"
-	keySession  = "session"
-	keyIndex    = "index"
-	keyPrevious = "previous"
-	keyDigest   = "digest"
-	keyFirst    = "first"
-	keyLast     = "last"
-	keyFinal    = "final"
-
-	format = "cardea-recording-segment/1"
+	// KeySeal of data holds the segment's seal.
+	KeySeal = "seal"
 )
 
 // Store keeps segments in one namespace. It is safe for concurrent use.
@@ -133,6 +121,10 @@ func (s *Store) Put(ctx context.Context, seg recording.Segment) error {
 }
 
 func (s *Store) create(ctx context.Context, name string, seg recording.Segment) error {
+	seal, err := seg.Seal()
+	if err != nil {
+		return err
+	}
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      name,
@@ -144,17 +136,8 @@ func (s *Store) create(ctx context.Context, name string, seg recording.Segment) 
 			},
 			Annotations: map[string]string{AnnotationBytes: strconv.Itoa(len(seg.Data))},
 		},
-		Immutable: new(true),
-		Data: map[string]string{
-			keyFormat:   format,
-			keySession:  seg.Session,
-			keyIndex:    strconv.Itoa(seg.Index),
-			keyPrevious: seg.Previous,
-			keyDigest:   seg.Digest,
-			keyFirst:    strconv.FormatUint(seg.First, 10),
-			keyLast:     strconv.FormatUint(seg.Last, 10),
-			keyFinal:    strconv.FormatBool(seg.Final),
-		},
+		Immutable:  new(true),
+		Data:       map[string]string{KeySeal: string(seal)},
 		BinaryData: map[string][]byte{KeySegment: seg.Data},
 	}
 	return s.client.Post().
@@ -230,20 +213,10 @@ func (s *Source) Get(ctx context.Context, _ string, ref recording.Ref) (recordin
 }
 
 func decode(cm *corev1.ConfigMap) (recording.Segment, error) {
-	d := cm.Data
-	seg := recording.Segment{Session: d[keySession], Grant: cm.Labels[v1alpha1.LabelGrant], Previous: d[keyPrevious], Digest: d[keyDigest], Data: cm.BinaryData[KeySegment]}
-	if d[keyFormat] != format {
-		return seg, fmt.Errorf("its format %q is unknown to this program", d[keyFormat])
+	seg, err := recording.ParseSeal([]byte(cm.Data[KeySeal]))
+	if err != nil {
+		return recording.Segment{}, err
 	}
-	var errs [4]error
-	seg.Index, errs[0] = strconv.Atoi(d[keyIndex])
-	seg.First, errs[1] = strconv.ParseUint(d[keyFirst], 10, 64)
-	seg.Last, errs[2] = strconv.ParseUint(d[keyLast], 10, 64)
-	seg.Final, errs[3] = strconv.ParseBool(d[keyFinal])
-	for _, err := range errs {
-		if err != nil {
-			return seg, fmt.Errorf("its data is not that of a segment: %w", err)
-		}
-	}
+	seg.Grant, seg.Data = cm.Labels[v1alpha1.LabelGrant], cm.BinaryData[KeySegment]
 	return seg, nil
 }

@@ -1,5 +1,5 @@
 // Package dir keeps recordings in a folder: for each session a folder, and in it for each
-// segment NNNNNN.json.zst with the content and NNNNNN.json with the rest.
+// segment NNNNNN.json.zst with the content and NNNNNN.json with its seal.
 //
 // Each file is written whole and flushed to the disk; the second makes the segment exist.
 package dir
@@ -7,7 +7,6 @@ package dir
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,24 +18,6 @@ import (
 
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
-
-const format = "cardea-recording-segment/1"
-
-// header is the content of NNNNNN.json.
-type header struct {
-	Format   string `json:"format"`
-	Session  string `json:"session"`
-	Grant    string `json:"grant,omitempty"`
-	Index    int    `json:"index"`
-	Previous string `json:"previous"`
-	Digest   string `json:"digest"`
-	First    uint64 `json:"first"`
-	Last     uint64 `json:"last"`
-	Final    bool   `json:"final"`
-}
-
-// maxHeader bounds the size of NNNNNN.json.
-const maxHeader = 8 << 10
 
 // Store keeps segments under a folder, and reads them: it is a recording.Store and a
 // recording.Source. It is safe for concurrent use by one process.
@@ -68,15 +49,13 @@ func (s *Store) put(seg recording.Segment) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	h, err := json.Marshal(header{Format: format, Session: seg.Session, Grant: seg.Grant, Index: seg.Index, Previous: seg.Previous,
-		Digest: seg.Digest, First: seg.First, Last: seg.Last, Final: seg.Final})
+	seal, err := seg.Seal()
 	if err != nil {
 		return err
 	}
-	h = append(h, '\n')
 	path := s.path(seg.Session, seg.Index)
-	switch old, err := recording.ReadWhole(path+".json", maxHeader); {
-	case err == nil && bytes.Equal(old, h):
+	switch old, err := recording.ReadWhole(path+".json", recording.MaxSeal); {
+	case err == nil && bytes.Equal(old, seal):
 		data, err := recording.ReadWhole(path+".json.zst", recording.MaxSegmentData)
 		if err == nil && bytes.Equal(data, seg.Data) {
 			return nil
@@ -90,7 +69,7 @@ func (s *Store) put(seg recording.Segment) error {
 	if err := recording.WriteWhole(path+".json.zst", seg.Data); err != nil {
 		return err
 	}
-	return recording.WriteWhole(path+".json", h)
+	return recording.WriteWhole(path+".json", seal)
 }
 
 func (s *Store) path(session string, index int) string {
@@ -143,21 +122,14 @@ func (s *Store) Get(_ context.Context, session string, ref recording.Ref) (recor
 		return recording.Segment{}, fmt.Errorf("%q is not the name of a session", session)
 	}
 	path := s.path(session, ref.Index)
-	b, err := recording.ReadWhole(path+".json", maxHeader)
+	b, err := recording.ReadWhole(path+".json", recording.MaxSeal)
 	if err != nil {
 		return recording.Segment{}, err
 	}
-	var h header
-	if err := json.Unmarshal(b, &h); err != nil {
-		return recording.Segment{}, fmt.Errorf("decode %s: %w", ref.Name, err)
-	}
-	if h.Format != format {
-		return recording.Segment{}, fmt.Errorf("its format %q is unknown to this program", h.Format)
-	}
-	data, err := recording.ReadWhole(path+".json.zst", recording.MaxSegmentData)
+	seg, err := recording.ParseSeal(b)
 	if err != nil {
 		return recording.Segment{}, err
 	}
-	return recording.Segment{Session: h.Session, Grant: h.Grant, Index: h.Index, Previous: h.Previous, Digest: h.Digest,
-		First: h.First, Last: h.Last, Final: h.Final, Data: data}, nil
+	seg.Data, err = recording.ReadWhole(path+".json.zst", recording.MaxSegmentData)
+	return seg, err
 }
