@@ -96,6 +96,15 @@ func Read(ctx context.Context, source Source, session string, anchor Anchor, eac
 	if err != nil {
 		return r.result, fmt.Errorf("list the segments of %s: %w", session, err)
 	}
+	if err := r.all(ctx, refs); err != nil {
+		return r.result, err
+	}
+	r.finish()
+	return r.result, nil
+}
+
+// all reads segments in the order of their indexes.
+func (r *reader) all(ctx context.Context, refs []Ref) error {
 	slices.SortFunc(refs, func(a, b Ref) int {
 		if a.Index != b.Index {
 			return a.Index - b.Index
@@ -108,12 +117,11 @@ func Read(ctx context.Context, source Source, session string, anchor Anchor, eac
 			n++
 		}
 		if err := r.index(ctx, refs[:n]); err != nil {
-			return r.result, err
+			return err
 		}
 		refs = refs[n:]
 	}
-	r.finish()
-	return r.result, nil
+	return nil
 }
 
 type reader struct {

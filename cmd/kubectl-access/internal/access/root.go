@@ -52,6 +52,8 @@ func Main(streams genericiooptions.IOStreams, args []string) int {
 		return 0
 	case errors.Is(err, errBroken):
 		return exitBroken
+	case errors.Is(err, errNone):
+		return exitError
 	case errors.As(err, &outcome):
 		return outcome.code()
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
@@ -76,7 +78,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.sessions(), p.replay(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
+	root.AddCommand(p.sessions(), p.replay(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
 	return root
 }
 

@@ -2,9 +2,9 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -60,75 +60,75 @@ func state(conditions []metav1.Condition, unknown string) string {
 	return unknown
 }
 
-// sessionFilter chooses sessions.
-type sessionFilter struct {
-	grant, target, subject string
-	since                  time.Duration
-}
-
-func (f sessionFilter) matches(s *v1alpha1.Session, now time.Time) bool {
-	switch {
-	case f.grant != "" && s.Spec.GrantRef.Name != f.grant:
-		return false
-	case f.target != "" && s.Spec.TargetRef.Name != f.target:
-		return false
-	case f.subject != "" && s.Spec.Subject.Name != f.subject && s.Spec.Subject.Username() != f.subject:
-		return false
-	case f.since <= 0 || s.Status.EndedAt == nil:
-		return true
-	}
-	return s.Status.EndedAt.After(now.Add(-f.since))
+// sessionListing is what the sessions command is asked.
+type sessionListing struct {
+	listing
+	selection
+	place
+	pruned bool
 }
 
 func (p *plugin) sessions() *cobra.Command {
-	var l listing
-	var f sessionFilter
+	var o sessionListing
 	cmd := &cobra.Command{
 		Use:     "sessions",
 		Aliases: []string{"session"},
 		Short:   "List sessions: who connected to what, and what became of their commands",
-		Example: "  kubectl access sessions -n shop-gate --target orders-db --since 24h",
-		Args:    cobra.NoArgs,
+		Long: "List sessions: who connected to what, and what became of their commands.\n" +
+			"--text and --decision Approved look into recordings, and into those alone that the other flags choose.",
+		Example: "  kubectl access sessions -n shop-gate --target orders-db --since 24h\n" +
+			"  kubectl access sessions -n shop-gate --decision Denied --since 2026-11-20 --until 2026-11-21\n" +
+			"  kubectl access sessions -n shop-gate --text 'drop table' --pruned",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkFormat(l.output); err != nil {
+			if err := checkFormat(o.output); err != nil {
 				return err
 			}
-			return p.listSessions(cmd.Context(), l, f)
+			if err := o.check(); err != nil {
+				return err
+			}
+			if o.all && (o.pruned || o.dir != "") {
+				return errors.New("-A goes with neither --pruned nor --dir: look at one namespace at a time")
+			}
+			return p.listSessions(cmd.Context(), &o)
 		},
 	}
-	l.flags(cmd)
-	cmd.Flags().StringVar(&f.grant, "grant", "", "only sessions of this AccessGrant")
-	cmd.Flags().StringVar(&f.target, "target", "", "only sessions with this Target")
-	cmd.Flags().StringVar(&f.subject, "subject", "", "only sessions of this subject, by its name or user name")
-	cmd.Flags().DurationVar(&f.since, "since", 0, "only sessions that were open within this time, for example 24h")
+	o.listing.flags(cmd)
+	o.selection.flags(cmd, p.clock)
+	o.place.flags(cmd)
+	cmd.Flags().StringVar(&o.text, "text", "", "only sessions with this in a command or its parameters, whatever the case")
+	cmd.Flags().BoolVar(&o.pruned, "pruned", false, "also sessions of which only the recording is left")
 	return cmd
 }
 
-func (p *plugin) listSessions(ctx context.Context, l listing, f sessionFilter) error {
-	c, err := p.connect()
+func (p *plugin) listSessions(ctx context.Context, o *sessionListing) error {
+	a, err := p.open(o.place)
 	if err != nil {
 		return err
 	}
+	if c, ok := a.(*clusterArchive); ok {
+		c.all = o.all
+	}
 	var objects []any
 	var rows [][]string
-	list := &v1alpha1.SessionList{}
-	err = c.each(ctx, list, l.all, func() error {
-		for _, s := range list.Items {
-			if !f.matches(&s, p.clock.Now()) {
-				continue
-			}
+	err = a.each(ctx, o.pruned, func(r recorded) error {
+		s, chosen, err := o.chooses(ctx, r)
+		if err != nil {
+			return a.explain(err, r.name)
+		}
+		if chosen {
 			s.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Session"))
 			objects = append(objects, s)
-			rows = append(rows, l.columns(p.sessionRow(&s), 5))
+			rows = append(rows, o.columns(p.sessionRow(s), 5))
 		}
 		return nil
 	})
 	if err != nil {
-		return c.explain(err, "session", "", "sessions", "cardea-auditor")
+		return err
 	}
-	header := l.columns([]string{"NAMESPACE", "NAME", "SUBJECT", "TARGET", "STATE", "STARTED", "ENDED", "FORWARDED", "DENIED", "HELD", "RECORDING",
+	header := o.columns([]string{"NAMESPACE", "NAME", "SUBJECT", "TARGET", "STATE", "STARTED", "ENDED", "FORWARDED", "DENIED", "HELD", "RECORDING",
 		"GRANT", "CLIENT", "PROXY", "CONNECTIONS", "REASON"}, 5)
-	return p.print(l, objects, "No sessions found. -A lists over all namespaces, -n chooses one.", header, rows)
+	return p.print(o.listing, objects, "No sessions found. -A lists over all namespaces, -n chooses one.", header, rows)
 }
 
 func (p *plugin) sessionRow(s *v1alpha1.Session) []string {

@@ -114,7 +114,7 @@ func TestSessionsAndReplay(t *testing.T) {
 		"user name":       {"sessions --subject system:serviceaccount:shop:report-agent", true},
 		"other subject":   {"sessions --subject x", false},
 		"since":           {"sessions --since 1h", true},
-		"since later":     {"sessions --since 10s", false},
+		"since later":     {"sessions --since 10s --target orders-db", false},
 		"everywhere":      {"sessions -A -o wide", true},
 		"other namespace": {"sessions -n default", false},
 		"json":            {"sessions -o json", true},
@@ -184,17 +184,17 @@ func TestReplayFromDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, from := range []string{root, recordings} {
-		if code, out, errOut := plugin(apiserver.User{}, "replay", "local-abcde", "--from-dir", from); code != 0 || !strings.Contains(out, "INTACT: 4 segments") {
+		if code, out, errOut := plugin(apiserver.User{}, "replay", "local-abcde", "--dir", from); code != 0 || !strings.Contains(out, "INTACT: 4 segments") {
 			t.Errorf("%s: exit %d\n%s%s", from, code, out, errOut)
 		}
 	}
-	if code, _, errOut := plugin(apiserver.User{}, "replay", "nobody", "--from-dir", root); code != 1 || !strings.Contains(errOut, "recordings: local-abcde") {
+	if code, _, errOut := plugin(apiserver.User{}, "replay", "nobody", "--dir", root); code != 1 || !strings.Contains(errOut, "recordings: local-abcde") {
 		t.Errorf("exit %d\n%s", code, errOut)
 	}
 	if err := os.Truncate(filepath.Join(recordings, "local-abcde", "000002.json.zst"), 10); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, _ := plugin(apiserver.User{}, "replay", "local-abcde", "--from-dir", root); code != 2 || !strings.Contains(out, "segment 2 (000002.json): was altered") {
+	if code, out, _ := plugin(apiserver.User{}, "replay", "local-abcde", "--dir", root); code != 2 || !strings.Contains(out, "segment 2 (000002.json): was altered") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 }
@@ -208,7 +208,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"no session name":  {"replay ../x", "is not the name of a session"},
 		"format":           {"sessions -o xml", "choose json, yaml or wide"},
 		"watch and format": {"requests --watch -o json", "leave out -o json"},
-		"no folder":        {"replay x --from-dir /nonexistent", "--from-dir names the folder"},
+		"decision":         {"sessions --decision Maybe", "choose Allowed, Approved, Denied or Held"},
+		"no time":          {"sessions --since tomorrow", "name how long ago it was"},
+		"times":            {"sessions --since 1h --until 2h", "--until is before --since"},
+		"no pattern":       {"search (", "is no regular expression"},
+		"tail nothing":     {"tail nope", "`kubectl access sessions` lists sessions"},
+		"terminate":        {"terminate nope", "`kubectl access sessions -n shop-gate` lists them"},
+		"no folder":        {"replay x --dir /nonexistent", "--dir names the folder"},
 		"no kubeconfig":    {"sessions --context nope", "--context"},
 	}
 	for name, c := range cases {
@@ -223,7 +229,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 func TestForbiddenNamesTheRole(t *testing.T) {
 	for args, role := range map[string]string{
 		"sessions": "cardea-auditor", "grants": "cardea-auditor", "requests": "cardea-approver", "requests -w": "cardea-approver",
-		"replay x": "cardea-auditor", "revoke x": "cardea-admin", "approve x": "",
+		"replay x": "cardea-auditor", "revoke x": "cardea-admin", "approve x": "", "search x": "cardea-auditor", "tail x": "cardea-auditor", "terminate x": "cardea-admin",
 	} {
 		t.Run(args, func(t *testing.T) {
 			code, _, errOut := plugin(apiserver.User{Name: "system:anonymous"}, strings.Fields(args)...)

@@ -13,7 +13,9 @@ package configmap
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,6 +186,32 @@ func (s *Source) List(ctx context.Context, session string) ([]recording.Ref, err
 		}
 		if list.Continue == "" {
 			return refs, nil
+		}
+		options.Continue = list.Continue
+	}
+}
+
+// Sessions returns the names of the sessions of which there is a recording, sorted.
+func (s *Source) Sessions(ctx context.Context) ([]string, error) {
+	names := map[string]struct{}{}
+	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSession, Limit: 500}
+	for {
+		list := &metav1.PartialObjectMetadataList{}
+		err := s.client.Get().Namespace(s.namespace).Resource("configmaps").
+			VersionedParams(&options, scheme.ParameterCodec).
+			SetHeader("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").
+			Do(ctx).Into(list)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range list.Items {
+			session := o.Labels[v1alpha1.LabelSession]
+			if _, ok := refOf(&o, session); ok && recording.ValidSession(session) {
+				names[session] = struct{}{}
+			}
+		}
+		if list.Continue == "" {
+			return slices.Sorted(maps.Keys(names)), nil
 		}
 		options.Continue = list.Continue
 	}
