@@ -19,6 +19,8 @@ type Output struct {
 	kept *Mask
 	// quiet is how long there is no output until what is held back is shown; 0 for never.
 	quiet time.Duration
+	// unmaskable ends the stream where something would have to be masked; nil for never.
+	unmaskable error
 
 	mu     sync.Mutex
 	parts  uint64 // that came
@@ -46,13 +48,16 @@ func (t *Tape) Output(name string, to io.Writer, quiet time.Duration, masked boo
 	return o
 }
 
+// Unmaskable has the stream end with an error before the first value that would have to be
+// masked. It is called before anything passes.
+func (o *Output) Unmaskable(err error) { o.unmaskable = err }
+
 // Write implements io.Writer. Its error is the first that there was, of whichever step.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.next()
-	o.out = o.shown.Write(o.out[:0], p)
-	o.pass(o.out)
+	o.pass(o.shown.Of(&o.out, p))
 	if o.err != nil {
 		return 0, o.err
 	}
@@ -99,15 +104,13 @@ func (o *Output) Close() error {
 
 // pass records a part that is masked, and passes it on.
 func (o *Output) pass(p []byte) {
+	if o.err == nil && o.unmaskable != nil && o.shown.Found() > 0 {
+		o.err = o.unmaskable
+	}
 	if len(p) == 0 || o.err != nil {
 		return
 	}
-	kept := p
-	if o.kept != nil {
-		o.record = o.kept.Write(o.record[:0], p)
-		kept = o.record
-	}
-	if o.err = o.tape.record(o.name, kept, int64(len(p))); o.err == nil {
+	if o.err = o.tape.record(o.name, o.kept.Of(&o.record, p), int64(len(p))); o.err == nil {
 		_, o.err = o.to.Write(p)
 	}
 }

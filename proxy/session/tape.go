@@ -34,6 +34,7 @@ type Tape struct {
 	bytes     int64
 	sent      int64
 	truncated bool
+	skipped   bool // of input
 	sealed    bool
 	line      []byte
 }
@@ -41,8 +42,8 @@ type Tape struct {
 // Tape returns a tape for a permitted command.
 func (s *Session) Tape(p Permit) *Tape {
 	t := &Tape{session: s, permit: p, typed: s.NewMask()}
-	if n := s.Admission().Store.Spec.Responses.MaxBytes; n != nil {
-		t.keep = int64(*n)
+	if store := s.Admission().Store; store != nil && store.Spec.Responses.MaxBytes != nil {
+		t.keep = int64(*store.Spec.Responses.MaxBytes)
 	}
 	t.left = t.keep
 	return t
@@ -69,10 +70,24 @@ func (t *Tape) Input(stream string, p []byte) error {
 		if t.counted {
 			return nil
 		}
-		t.line = t.typed.Write(t.line[:0], p)
-		p = t.line
+		p = t.typed.Of(&t.line, p)
 	}
 	return t.put(stream, p)
+}
+
+// Skip counts n bytes of stdin that are not kept: of what is known to be no command. Only a nil
+// error lets them pass.
+func (t *Tape) Skip(n int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sealed {
+		return ErrSealed
+	}
+	t.left = t.keep
+	t.sent += int64(n)
+	t.skipped = true
+	t.line = t.typed.Flush(t.line[:0])
+	return t.put(StreamStdin, t.line)
 }
 
 func (t *Tape) put(stream string, p []byte) error {
@@ -92,7 +107,7 @@ func (t *Tape) InputEnded() error {
 	if err := t.put(StreamStdin, t.typed.Flush(t.line[:0])); err != nil {
 		return err
 	}
-	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent, Truncated: t.counted && t.sent > 0})
+	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent, Truncated: t.skipped || t.counted && t.sent > 0})
 }
 
 // record records a part of what comes back; passed is how many bytes of it the client is sent.

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -49,21 +51,52 @@ func archived(f *shell.Facts) string {
 	return ""
 }
 
+// filesOnly are the options with which tar makes files of what it unpacks and does nothing else:
+// --to-command, -I and their like run programs.
+var filesOnly = regexp.MustCompile(`^(-?[xvmpofk]+|--no-same-permissions|--no-same-owner|--no-overwrite-dir|--touch|--)$`)
+
+// unpacks reports whether a command with an archive on stdin, in the form that kubectl cp has it,
+// makes files of what it holds and nothing else.
+func unpacks(f *shell.Facts) bool {
+	if len(f.Commands) != 1 || !slices.Contains([]string{"tar", "/bin/tar", "/usr/bin/tar"}, f.Commands[0].Words[0].Text) {
+		return false // env may set TAR_OPTIONS
+	}
+	words := f.Commands[0].Words[1:]
+	for i := 0; i < len(words); i++ {
+		switch w := words[i]; {
+		case !w.Literal:
+			return false
+		case w.Text == "-C" || w.Text == "--directory":
+			i++ // what it is followed by is a folder
+			if i == len(words) || !words[i].Literal {
+				return false
+			}
+		case w.Text == "-" || filesOnly.MatchString(w.Text):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // listing records what a tar archive holds, as the archive passes. The bytes themselves are
-// passed on, and recorded, as those of any stream.
+// passed on, and recorded, as those of any stream; but for what is within large files that enter a
+// container.
 type listing struct {
 	stream string
+	plain  bool         // what the archive holds becomes files, and nothing else
+	file   atomic.Int64 // the large file within which the archive is, counted from 1; 0 outside of any
 	to     *io.PipeWriter
 	done   chan struct{}
 }
 
 // list begins to read an archive. What it records belongs to a command.
-func list(stream string, s *session.Session, permit session.Permit) *listing {
+func list(stream string, plain bool, s *session.Session, permit session.Permit) *listing {
 	from, to := io.Pipe()
-	l := &listing{stream: stream, to: to, done: make(chan struct{})}
+	l := &listing{stream: stream, plain: plain, to: to, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		err := entries(from, func(text string, size int64) error {
+		err := entries(from, &l.file, func(text string, size int64) error {
 			return s.Respond(permit, &recording.Response{Tag: text, ByteCount: size})
 		})
 		// What cannot be recorded does not pass.
@@ -75,15 +108,26 @@ func list(stream string, s *session.Session, permit session.Permit) *listing {
 // of reports whether a stream is the archive.
 func (l *listing) of(stream string) bool { return l != nil && l.stream == stream }
 
-// write is told what passes in a stream. Only a nil error lets it pass.
-func (l *listing) write(stream string, p []byte) error {
-	if !l.of(stream) {
-		return nil
-	}
+// write is told what passes of the archive. Only a nil error lets it pass.
+func (l *listing) write(p []byte) error {
 	if _, err := l.to.Write(p); err != nil {
 		return fmt.Errorf("list the archive: %w", err)
 	}
 	return nil
+}
+
+// inside is told what passes, and tells whether all of it is within one large file, of which the
+// digest will be recorded. Names, small files, and whatever is not understood are not.
+func (l *listing) inside(p []byte) (bool, error) {
+	before := l.file.Load()
+	if err := l.write(p); err != nil {
+		return false, err
+	}
+	// A write of nothing returns when the reader asks for more: it has understood what came before.
+	if err := l.write(nil); err != nil {
+		return false, err
+	}
+	return l.plain && before != 0 && l.file.Load() == before, nil
 }
 
 // end waits until all that passed is recorded.
@@ -95,11 +139,15 @@ func (l *listing) end() {
 	<-l.done
 }
 
-// entries reads an archive to its end and beyond, and has each entry recorded. It returns only
-// errors of that.
-func entries(from io.Reader, record func(text string, size int64) error) error {
-	archive := tar.NewReader(from)
-	for {
+// largeFile is the size in bytes beyond which the beginning of a file is recorded too, and what is
+// within need not be.
+const largeFile = 1 << 20
+
+// entries reads an archive to its end and beyond, and has each entry recorded; within is the large
+// file in which it is. It returns only errors of recording.
+func entries(from io.Reader, within *atomic.Int64, record func(text string, size int64) error) error {
+	archive, global := tar.NewReader(from), false
+	for n := int64(1); ; n++ {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			return behind(from, record)
@@ -111,7 +159,15 @@ func entries(from io.Reader, record func(text string, size int64) error) error {
 			_, _ = io.Copy(io.Discard, from) // it ends by being closed
 			return nil
 		}
+		global = global || h.Typeflag == tar.TypeXGlobalHeader
+		if !global && h.Size > largeFile && certain(h) {
+			if err := record(fmt.Sprintf("file %s of %d bytes begins", named(h.Name), h.Size), 0); err != nil {
+				return err
+			}
+			within.Store(n)
+		}
 		text, size := entry(h, archive)
+		within.Store(0)
 		if err := record(text, size); err != nil {
 			return err
 		}
@@ -156,13 +212,24 @@ func named(name string) string {
 	return strconv.Quote(name)
 }
 
+// certain tells whether every tar takes an entry for a file of the same size: where two fields say
+// the size, one reads a file where another reads the names of more.
+func certain(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeReg && (h.Format == tar.FormatUSTAR || h.Format == tar.FormatPAX) && h.PAXRecords["size"] == "" && !sparse(h)
+}
+
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
+}
+
 // entry says what one entry is, with the digest of a file. A type that is not known is what tar
 // makes of it: a file. A sparse file is not expanded.
 func entry(h *tar.Header, content io.Reader) (text string, size int64) {
-	sparse := h.Typeflag == tar.TypeGNUSparse
-	for key := range h.PAXRecords {
-		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
-	}
 	what := "file " + named(h.Name)
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -175,7 +242,7 @@ func entry(h *tar.Header, content io.Reader) (text string, size int64) {
 	default:
 		what += fmt.Sprintf(" of type %q", string(h.Typeflag))
 	}
-	if sparse {
+	if sparse(h) {
 		return fmt.Sprintf("sparse file %s, %d bytes", named(h.Name), h.Size), h.Size
 	}
 	sum := sha256.New()

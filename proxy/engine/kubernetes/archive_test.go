@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -105,7 +106,7 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			if err := entries(iotest.OneByteReader(bytes.NewReader(tc.archive)), func(text string, _ int64) error {
+			if err := entries(iotest.OneByteReader(bytes.NewReader(tc.archive)), new(atomic.Int64), func(text string, _ int64) error {
 				got = append(got, text)
 				return nil
 			}); err != nil {
@@ -117,7 +118,7 @@ func TestEntries(t *testing.T) {
 		})
 	}
 	failed := errors.New("the recorder failed")
-	if err := entries(bytes.NewReader(whole), func(string, int64) error { return failed }); !errors.Is(err, failed) {
+	if err := entries(bytes.NewReader(whole), new(atomic.Int64), func(string, int64) error { return failed }); !errors.Is(err, failed) {
 		t.Error(err)
 	}
 }
@@ -129,7 +130,7 @@ func FuzzEntries(f *testing.F) {
 	f.Add(archiveOf(f, &tar.Header{Name: "a", Size: 3, Typeflag: 'Q'}, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}))
 	f.Fuzz(func(t *testing.T, archive []byte) {
 		var total int64
-		if err := entries(bytes.NewReader(archive), func(text string, size int64) error {
+		if err := entries(bytes.NewReader(archive), new(atomic.Int64), func(text string, size int64) error {
 			if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) || len(text) > 2*len(`\U0010ffff`)*maxName {
 				t.Fatalf("%q", text)
 			}

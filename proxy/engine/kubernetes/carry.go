@@ -39,15 +39,12 @@ func (u *upstream) carry(ctx context.Context, t *tape, what *understood) error {
 	defer func() { _ = conn.Close() }()
 	// Nothing else is asked while the command runs.
 	u.transport.CloseIdleConnections()
-	t.prepare(cancel, false, u.quiet)
+	t.prepare(false, u.quiet)
 	to, err := openUpstream(conn, t.asked)
 	if err != nil {
 		err = unreachable(errors.New("it opens no streams"))
 	} else {
 		err = (&carriage{tape: t, to: to, fail: cancel}).run()
-	}
-	if serr := t.seal(); err == nil {
-		err = serr
 	}
 	_ = conn.Close()
 	if cause := context.Cause(ctx); cause != nil {
@@ -101,7 +98,7 @@ func (c *carriage) run() error {
 	}
 	err := endOf(said, nil)
 	if ended := new(exit); err == nil || errors.As(err, &ended) {
-		if rerr := c.tape.record(streamError, said, int64(len(said))); rerr != nil {
+		if rerr := c.tape.output(streamError, said); rerr != nil {
 			return rerr
 		}
 	}
@@ -137,7 +134,7 @@ func (c *carriage) input() {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			if rerr := c.tape.inputEnded(); rerr != nil {
+			if rerr := c.tape.streams.InputEnded(); rerr != nil {
 				c.fail(rerr)
 				return
 			}

@@ -43,7 +43,7 @@ func (c *conn) Serve(ctx context.Context, s *session.Session) error {
 		return err
 	}
 	defer up.transport.CloseIdleConnections()
-	return c.serve(ctx, newHandler(s, up, c.engine.c.Limits, c.engine.c.Clock))
+	return c.serve(ctx, newHandler(s, up, c.engine.c.Limits))
 }
 
 // serve serves HTTP on the connection until it ends or ctx does, and returns when no handler

@@ -12,8 +12,6 @@ import (
 	"net/netip"
 	"time"
 
-	"k8s.io/utils/clock"
-
 	"github.com/cardea-dev/cardea/proxy/engine"
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
@@ -81,8 +79,6 @@ type Config struct {
 	TLS *tls.Config
 	// Now is the clock that credentials are judged by; time.Now if nil.
 	Now func() time.Time
-	// Clock tells when a terminal is quiet; the real one if nil.
-	Clock clock.WithDelayedExecution
 	// Limits of each connection.
 	Limits Limits
 }
@@ -99,9 +95,6 @@ func New(c Config) (*Engine, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Clock == nil {
-		c.Clock = clock.RealClock{}
 	}
 	c.Limits = c.Limits.withDefaults()
 	return &Engine{c: c}, nil

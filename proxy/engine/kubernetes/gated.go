@@ -118,7 +118,8 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
-	t.prepare(cancel, true, 0)
+	t.prepare(true, h.up.quiet)
+	t.printed = h.session.NewMask()
 	s := &gatedShell{handler: h, tape: t, console: &console{t, cancel}, opened: c, what: what}
 	ways := shellStreams{}
 	if err = ways.open(conn, stream); err == nil {
@@ -126,9 +127,6 @@ func (h *handler) carryGated(ctx context.Context, t *tape, what *understood, c *
 	}
 	if oerr := t.outputEnded(); err == nil {
 		err = oerr
-	}
-	if serr := t.seal(); err == nil {
-		err = serr
 	}
 	_ = conn.Close()
 	if s.permit.Valid() {
@@ -218,7 +216,7 @@ func (s *gatedShell) decide(ctx context.Context, line string, facts *shell.Facts
 	switch refusal := new(policy.Refusal); {
 	case err == nil:
 		s.permit = permit
-		s.before, _ = s.tape.counts()
+		s.before = s.tape.streams.Bytes()
 		return nil
 	case errors.As(err, &refusal):
 		text := refusal.Error()
@@ -234,7 +232,7 @@ func (s *gatedShell) decide(ctx context.Context, line string, facts *shell.Facts
 
 // done records how a line ended.
 func (s *gatedShell) done(status int) error {
-	now, _ := s.tape.counts()
+	now := s.tape.streams.Bytes()
 	permit := s.permit
 	s.permit = session.Permit{}
 	if err := s.handler.session.Respond(permit, &recording.Response{Final: true, Tag: "exit " + strconv.Itoa(status), ByteCount: now - s.before}); err != nil {
@@ -248,7 +246,7 @@ func (s *gatedShell) done(status int) error {
 func (s *gatedShell) signal(ctx context.Context, signal string, group int) error {
 	ctx, cancel := context.WithTimeout(ctx, s.handler.limits.Farewell)
 	defer cancel()
-	if err := s.handler.session.Input(s.tape.permit, &recording.Input{Stream: "signal", Data: []byte(signal)}); err != nil {
+	if err := s.tape.streams.Input("signal", []byte(signal)); err != nil {
 		return &gated.Stop{Err: err}
 	}
 	// The form that dash, bash and busybox all understand.

@@ -12,8 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"k8s.io/utils/clock"
-
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -32,13 +30,12 @@ type handler struct {
 	session *session.Session
 	up      *upstream
 	limits  Limits
-	clock   clock.WithDelayedExecution
 	large   chan struct{} // holds a token for each large body
 	answers chan struct{} // holds a token for each large answer that is masked
 }
 
-func newHandler(s *session.Session, up *upstream, l Limits, c clock.WithDelayedExecution) *handler {
-	return &handler{session: s, up: up, limits: l, clock: c, large: make(chan struct{}, l.LargeBodies), answers: make(chan struct{}, l.LargeBodies)}
+func newHandler(s *session.Session, up *upstream, l Limits) *handler {
+	return &handler{session: s, up: up, limits: l, large: make(chan struct{}, l.LargeBodies), answers: make(chan struct{}, l.LargeBodies)}
 }
 
 // ServeHTTP decides on one request and carries it.

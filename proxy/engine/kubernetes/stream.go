@@ -78,7 +78,7 @@ func (h *handler) serveStream(w http.ResponseWriter, r *http.Request, what *unde
 	}()
 	stop := context.AfterFunc(ctx, func() { client.hasten(time.Now().Add(h.limits.Farewell)) })
 	defer stop()
-	t := &tape{session: h.session, client: client, keep: h.keep(), left: h.keep(), asked: asked, clock: h.clock}
+	t := &tape{client: client, asked: asked}
 	err = h.authorizeAndCarry(ctx, t, what, c, verdict)
 	t.tell(ctx, err)
 	leave, done := context.WithTimeout(ctx, leaveTaking)
@@ -99,9 +99,9 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 	if err != nil {
 		return err
 	}
-	t.permit = permit
+	t.streams = h.session.Tape(permit)
 	if stream := archived(what.facts.Shell); stream != "" && !t.asked.TTY {
-		t.files = list(stream, h.session, permit)
+		t.files = list(stream, unpacks(what.facts.Shell), h.session, permit)
 	}
 	if held {
 		err = h.samePod(ctx, what.facts)
@@ -114,8 +114,8 @@ func (h *handler) authorizeAndCarry(ctx context.Context, t *tape, what *understo
 		err = h.up.carry(ctx, t, what)
 	}
 	t.files.end()
-	if rerr := h.session.Respond(permit, t.final(ctx, err)); rerr != nil {
-		return rerr
+	if rerr := t.streams.End(t.final(ctx, err)); rerr != nil {
+		return rerr //nolint:wrapcheck // it says what failed
 	}
 	return err
 }
@@ -149,10 +149,9 @@ func (e *exit) code() (string, bool) {
 	return "", false
 }
 
-// final is the event that ends the record of the command.
+// final is the event that ends the record of the command, but for its counts.
 func (t *tape) final(ctx context.Context, err error) *recording.Response {
-	bytes, truncated := t.counts()
-	r := &recording.Response{Final: true, ByteCount: bytes, Truncated: truncated, Detected: t.detected()}
+	r := &recording.Response{Detected: t.printed.Found()}
 	ended := new(exit)
 	switch {
 	case err == nil:

@@ -1,165 +1,103 @@
 package kubernetes
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/cardea-dev/cardea/proxy/kubeapi"
-	"github.com/cardea-dev/cardea/proxy/recording"
+	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/session"
 )
 
-// errSealed is the error of what would pass after the end of a command.
-var errSealed = errors.New("the command has ended")
+// errArchive refuses an archive of which a part would have to be masked.
+var errArchive = &policy.Refusal{Code: policy.CodeMaskedColumn, Message: "the files hold what a MaskingRule's detectors mask, and an archive cannot be masked",
+	Hint: "copy other files, or read these as text, which is masked"}
 
-// tape records what passes between a client and a command, before it passes. Input is kept
-// whole, for it may be commands; output up to the bound of the RecordingStore after each
-// part of input, and counted beyond.
+// tape is what passes between a client and a command: it is recorded before it passes.
 type tape struct {
-	session *session.Session
-	client  terminal
-	permit  session.Permit // set before anything passes
-	keep    int64
-	asked   *kubeapi.Stream
-	runs    sync.WaitGroup // what reads of the client; ends when the client is closed
-	asking  atomic.Bool    // the API server was asked, and may have begun
-	files   *listing       // of the archive that passes; nil for none
-	clock   clock.WithDelayedExecution
-	fail    context.CancelCauseFunc // ends the command
-	outlets map[string]*outlet
-	typed   *session.Mask // of what is recorded of stdin
+	client terminal
+	asked  *kubeapi.Stream
+	runs   sync.WaitGroup // what reads of the client; ends when the client is closed
+	asking atomic.Bool    // the API server was asked, and may have begun
+
+	// Set when the command is permitted.
+	streams *session.Tape
+	files   *listing // of the archive that passes; nil for none
+
+	outputs map[string]*session.Output
 	printed *session.Mask // of what commands of a gated shell print; nil for another command
-
-	mu        sync.Mutex // orders what is recorded of output
-	left      int64
-	bytes     int64
-	truncated bool
-	sent      int64 // bytes of stdin
-	sealed    bool
-	line      []byte
 }
 
-// input records a part of what the client sends. Only a nil error lets it pass.
-func (t *tape) input(stream string, p []byte) error {
-	if err := t.take(stream, p); err != nil {
-		return err
-	}
-	return t.files.write(stream, p)
+// towards is a stream of the client's. The listing has what passes there first.
+type towards struct {
+	tape   *tape
+	stream string
 }
 
-func (t *tape) take(stream string, p []byte) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealed {
-		return errSealed
+// Write implements io.Writer.
+func (w towards) Write(p []byte) (int, error) {
+	if w.tape.files.of(w.stream) {
+		if err := w.tape.files.write(p); err != nil {
+			return 0, err
+		}
 	}
-	t.left = t.keep
-	if stream == streamStdin {
-		t.sent += int64(len(p))
-		p = t.typed.Of(&t.line, p)
+	if err := w.tape.client.write(w.stream, p); err != nil {
+		return 0, err
 	}
-	return t.put(stream, p)
+	return len(p), nil
 }
 
-// put records a part of input as it is. What is held back, because it may be the beginning of
-// what is not recorded, has been forwarded when it is.
-func (t *tape) put(stream string, p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	return t.session.Input(t.permit, &recording.Input{Stream: stream, Data: p})
-}
-
-// inputEnded records that the client has sent all.
-func (t *tape) inputEnded() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealed {
-		return errSealed
-	}
-	if err := t.put(streamStdin, t.typed.Flush(t.line[:0])); err != nil {
-		return err
-	}
-	return t.session.Input(t.permit, &recording.Input{Stream: streamStdin, Final: true, ByteCount: t.sent})
-}
-
-// prepare makes the ways of output of a command. What comes of a gated shell is masked where it
+// prepare makes the ways of output. Those of a gated shell are masked where what commands print
 // ends and the echo of what is typed begins.
-func (t *tape) prepare(fail context.CancelCauseFunc, gated bool, quiet time.Duration) {
-	t.fail, t.typed, t.outlets = fail, t.session.NewMask(), map[string]*outlet{}
-	if gated {
-		t.printed = t.session.NewMask()
+func (t *tape) prepare(gated bool, quiet time.Duration) {
+	t.outputs = map[string]*session.Output{}
+	if !t.asked.TTY {
+		quiet = 0
 	}
 	for _, stream := range []string{streamStdout, streamStderr} {
-		o := &outlet{tape: t, stream: stream}
-		if t.printed == nil {
-			o.shown = t.session.NewMask()
+		o := t.streams.Output(stream, towards{t, stream}, quiet, gated)
+		if t.files.of(stream) {
+			o.Unmaskable(errArchive)
 		}
-		if t.asked.TTY {
-			o.kept, o.quiet = t.session.NewMask(), quiet
-		}
-		t.outlets[stream] = o
+		t.outputs[stream] = o
 	}
+	t.outputs[streamError] = t.streams.Output(streamError, io.Discard, 0, true)
+}
+
+// input records a part of what the client sends. Only a nil error lets it pass. What is within a
+// large file of an archive is counted: the archive's listing has its digest.
+func (t *tape) input(stream string, p []byte) error {
+	if t.files.of(stream) {
+		inside, err := t.files.inside(p)
+		if err != nil {
+			return err
+		}
+		if inside {
+			return t.streams.Skip(len(p)) //nolint:wrapcheck // it says what failed
+		}
+	}
+	return t.streams.Input(stream, p) //nolint:wrapcheck // likewise
 }
 
 // output masks and records a part of what comes back, and passes it on.
-func (t *tape) output(stream string, p []byte) error { return t.outlets[stream].write(p) }
+func (t *tape) output(stream string, p []byte) error {
+	_, err := t.outputs[stream].Write(p)
+	return err //nolint:wrapcheck // it says what failed
+}
 
 // outputEnded passes on and records what is left of output.
 func (t *tape) outputEnded() error {
-	return errors.Join(t.outlets[streamStdout].end(), t.outlets[streamStderr].end())
-}
-
-// detected is how many values were replaced.
-func (t *tape) detected() int64 {
-	n := t.printed.Found()
-	for _, o := range t.outlets {
-		n += o.shown.Found()
-	}
-	return n
-}
-
-// record records a part of output; passed is how many bytes of it the client is sent.
-func (t *tape) record(stream string, p []byte, passed int64) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealed {
-		return errSealed
-	}
-	t.bytes += passed
-	keep := min(int64(len(p)), t.left)
-	cut := keep < int64(len(p))
-	if len(p) == 0 || cut && t.truncated && keep == 0 {
-		return nil
-	}
-	t.left -= keep
-	t.truncated = t.truncated || cut
-	return t.session.Output(t.permit, &recording.Output{Stream: stream, Data: p[:keep], Truncated: cut})
+	return errors.Join(t.outputs[streamStdout].Close(), t.outputs[streamStderr].Close())
 }
 
 // began reports whether the command may have begun.
 func (t *tape) began() bool { return t.asking.Load() }
-
-// seal lets nothing pass any more. It records what is left of input.
-func (t *tape) seal() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sealed = true
-	return t.put(streamStdin, t.typed.Flush(t.line[:0]))
-}
-
-func (t *tape) counts() (bytes int64, truncated bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.bytes, t.truncated
-}
 
 // notice tells the person at the client something that is not of the command.
 func (t *tape) notice(text string) {

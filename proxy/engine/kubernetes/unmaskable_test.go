@@ -47,7 +47,7 @@ func TestAnswersThatCannotBeMasked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			h := newHandler(session.New(session.Config{Admission: &policy.Admission{Fields: everySecret{}}}), &upstream{}, Limits{}.withDefaults(), nil)
+			h := newHandler(session.New(session.Config{Admission: &policy.Admission{Fields: everySecret{}}}), &upstream{}, Limits{}.withDefaults())
 			what := &understood{facts: facts, plan: tc.plan, form: form{media: "application/json"}}
 			p := &passage{handler: h, w: w, facts: facts, plan: what.plan}
 			a := &answer{passage: p, form: what.form, from: &http.Response{StatusCode: tc.status, Header: tc.header, Body: io.NopCloser(strings.NewReader(body))},
