@@ -77,6 +77,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}).SetupWithManager(ctx, mgr),
 		(&rule.Reconciler{Kind: rule.MaskingRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&rule.Reconciler{Kind: rule.CommandRules, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
+		(&rule.Reconciler{Kind: rule.AccessPolicies, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&accessproxy.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&recordingstore.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 		(&recordingstore.Retention{Client: c, Clock: o.Clock}).SetupWithManager(mgr),

@@ -12,10 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
 // lookupTimeout bounds what an advice may cost the author of a grant.
@@ -56,11 +58,16 @@ func StampCreator(grant *unstructured.Unstructured, user string) bool {
 	return true
 }
 
-// grantAdviser warns the author of a new AccessGrant of what will keep it shut. It refuses
-// nothing: objects arrive in any order.
-type grantAdviser struct{ reader client.Reader }
+// grantAdviser warns the author of a new AccessGrant of what will keep it shut, and refuses
+// what AccessPolicies do not admit. It refuses nothing for want of another object: those
+// arrive in any order.
+type grantAdviser struct {
+	reader client.Reader
+	root   string
+}
 
-// ValidateCreate looks the grant's references up. A look-up that fails gives no advice.
+// ValidateCreate looks the grant's references up. A look-up that fails gives no advice, and
+// refuses nothing: the operator and the proxy judge the grant again.
 func (a grantAdviser) ValidateCreate(ctx context.Context, g *v1alpha1.AccessGrant) (admission.Warnings, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -73,6 +80,13 @@ func (a grantAdviser) ValidateCreate(ctx context.Context, g *v1alpha1.AccessGran
 		warnings = append(warnings, AdviseTarget(g, nil)...)
 	case err == nil:
 		warnings = append(warnings, AdviseTarget(g, &target)...)
+		in, err := a.policies(ctx, g.Namespace)
+		if err != nil {
+			break
+		}
+		if errs := ValidateGrant(in, g, &target); len(errs) > 0 {
+			return warnings, apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("AccessGrant").GroupKind(), g.Name, errs)
+		}
 	}
 
 	if g.Spec.Subject.Kind != v1alpha1.SubjectServiceAccount {
@@ -89,6 +103,35 @@ func (a grantAdviser) ValidateCreate(ctx context.Context, g *v1alpha1.AccessGran
 		warnings = append(warnings, AdviseNamespace(g, namespace)...)
 	}
 	return warnings, nil
+}
+
+// policies reads what grants of a gate namespace are judged by.
+func (a grantAdviser) policies(ctx context.Context, namespace string) (policy.Input, error) {
+	in := policy.Input{Namespace: namespace, RootNamespace: a.root}
+	for _, ns := range []string{namespace, a.root} {
+		var list v1alpha1.AccessPolicyList
+		if err := a.reader.List(ctx, &list, client.InNamespace(ns)); err != nil {
+			return in, fmt.Errorf("list AccessPolicies: %w", err)
+		}
+		for i := range list.Items {
+			in.AccessPolicies = append(in.AccessPolicies, &list.Items[i])
+		}
+		if namespace == a.root {
+			break
+		}
+	}
+	return in, nil
+}
+
+// ValidateGrant says why AccessPolicies do not admit g to target, in a sentence for each
+// reason.
+func ValidateGrant(in policy.Input, g *v1alpha1.AccessGrant, target *v1alpha1.Target) field.ErrorList {
+	var errs field.ErrorList
+	_, violations := policy.JudgeGrant(in, g, target)
+	for _, v := range violations {
+		errs = append(errs, field.Forbidden(field.NewPath("spec"), v.Message))
+	}
+	return errs
 }
 
 // ValidateUpdate is never called: no webhook matches updates of AccessGrant.

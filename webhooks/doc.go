@@ -2,8 +2,8 @@
 // look-up or that spare a person some typing.
 //
 // It stamps the creator of an AccessGrant and the approver of a decision, refuses rules
-// that do not compile, and warns of references that are not there. Nothing depends on it:
-// every webhook fails open, the ValidatingAdmissionPolicies of config/admission are the
+// and policies that do not compile and grants that policies do not admit, and warns of
+// references that are not there. Nothing depends on it: every webhook fails open, the ValidatingAdmissionPolicies of config/admission are the
 // boundary, and no webhook matches an update of an AccessGrant, so that nothing stands
 // between an administrator and revocation.
 //

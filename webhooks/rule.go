@@ -15,18 +15,20 @@ import (
 	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
-// ruleValidator refuses a rule that would not compile.
+// ruleValidator refuses a rule or policy that would not compile.
 type ruleValidator[T client.Object] struct {
-	kind     v1alpha1.RuleKind
+	kind     string
 	spec     func(T) any
 	validate func(T) field.ErrorList
 }
 
 var (
 	commandRules = ruleValidator[*v1alpha1.CommandRule]{
-		v1alpha1.RuleKindCommand, func(r *v1alpha1.CommandRule) any { return r.Spec }, ValidateCommandRule}
+		string(v1alpha1.RuleKindCommand), func(r *v1alpha1.CommandRule) any { return r.Spec }, ValidateCommandRule}
 	maskingRules = ruleValidator[*v1alpha1.MaskingRule]{
-		v1alpha1.RuleKindMasking, func(r *v1alpha1.MaskingRule) any { return r.Spec }, ValidateMaskingRule}
+		string(v1alpha1.RuleKindMasking), func(r *v1alpha1.MaskingRule) any { return r.Spec }, ValidateMaskingRule}
+	accessPolicies = ruleValidator[*v1alpha1.AccessPolicy]{
+		"AccessPolicy", func(p *v1alpha1.AccessPolicy) any { return p.Spec }, ValidateAccessPolicy}
 )
 
 // ValidateCreate refuses a rule that does not compile.
@@ -54,7 +56,7 @@ func (v ruleValidator[T]) invalid(r T) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(string(v.kind)).GroupKind(), r.GetName(), errs)
+	return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(v.kind).GroupKind(), r.GetName(), errs)
 }
 
 // ValidateCommandRule says why r does not compile.
@@ -65,6 +67,11 @@ func ValidateCommandRule(r *v1alpha1.CommandRule) field.ErrorList {
 // ValidateMaskingRule says why r does not compile.
 func ValidateMaskingRule(r *v1alpha1.MaskingRule) field.ErrorList {
 	return validateRule(&r.Spec.TargetSelector, func() policy.Assessment { return policy.AssessMaskingRule(r) })
+}
+
+// ValidateAccessPolicy says why p does not compile.
+func ValidateAccessPolicy(p *v1alpha1.AccessPolicy) field.ErrorList {
+	return validateRule(&p.Spec.TargetSelector, func() policy.Assessment { return policy.AssessAccessPolicy(p) })
 }
 
 // validateRule judges the selector by its own field and all else by the policy's compiler,

@@ -12,22 +12,23 @@ import (
 
 // The paths that config/webhook points to.
 const (
-	PathStampGrant          = "/mutate-accessgrant"
-	PathStampDecision       = "/mutate-approvalrequest-status"
-	PathValidateGrant       = "/validate-accessgrant"
-	PathValidateMaskingRule = "/validate-maskingrule"
-	PathValidateCommandRule = "/validate-commandrule"
+	PathStampGrant           = "/mutate-accessgrant"
+	PathStampDecision        = "/mutate-approvalrequest-status"
+	PathValidateGrant        = "/validate-accessgrant"
+	PathValidateMaskingRule  = "/validate-maskingrule"
+	PathValidateCommandRule  = "/validate-commandrule"
+	PathValidateAccessPolicy = "/validate-accesspolicy"
 )
 
 // SetupWithManager registers every webhook with mgr's webhook server. The manager's scheme
-// must know v1alpha1 and core/v1.
-func SetupWithManager(mgr ctrl.Manager) error {
+// must know v1alpha1 and core/v1; root is the operator's own namespace.
+func SetupWithManager(mgr ctrl.Manager, root string) error {
 	server := mgr.GetWebhookServer()
 	server.Register(PathStampGrant, &admission.Webhook{Handler: grantStamper{}})
 	server.Register(PathStampDecision, &admission.Webhook{Handler: decisionStamper{clock: clock.RealClock{}}})
 
 	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.AccessGrant{}).
-		WithValidator(grantAdviser{reader: mgr.GetClient()}).
+		WithValidator(grantAdviser{reader: mgr.GetClient(), root: root}).
 		WithValidatorCustomPath(PathValidateGrant).
 		Complete(); err != nil {
 		return fmt.Errorf("set up the AccessGrant webhook: %w", err)
@@ -43,6 +44,12 @@ func SetupWithManager(mgr ctrl.Manager) error {
 		WithValidatorCustomPath(PathValidateCommandRule).
 		Complete(); err != nil {
 		return fmt.Errorf("set up the CommandRule webhook: %w", err)
+	}
+	if err := ctrl.NewWebhookManagedBy(mgr, &v1alpha1.AccessPolicy{}).
+		WithValidator(accessPolicies).
+		WithValidatorCustomPath(PathValidateAccessPolicy).
+		Complete(); err != nil {
+		return fmt.Errorf("set up the AccessPolicy webhook: %w", err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestConfiguration(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
-	paths := []string{PathStampGrant, PathStampDecision, PathValidateGrant, PathValidateMaskingRule, PathValidateCommandRule}
+	paths := []string{PathStampGrant, PathStampDecision, PathValidateGrant, PathValidateMaskingRule, PathValidateCommandRule, PathValidateAccessPolicy}
 	seen := map[string]bool{}
 	check := func(name string, c admissionregistrationv1.WebhookClientConfig, p *admissionregistrationv1.FailurePolicyType, seconds *int32, rules []admissionregistrationv1.RuleWithOperations) {
 		if p == nil || *p != admissionregistrationv1.Ignore {

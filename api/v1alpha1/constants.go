@@ -72,6 +72,7 @@ const (
 	ReasonNamespaceRefuses  = "NamespaceRefuses"
 	ReasonOtherCluster      = "OtherCluster"
 	ReasonPending           = "Pending"
+	ReasonPolicyViolated    = "PolicyViolated"
 	ReasonProgressing       = "Progressing"
 	ReasonReachable         = "Reachable"
 	ReasonReady             = "Ready"

@@ -23,6 +23,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&AccessGrant{}, &AccessGrantList{},
 		&AccessLock{}, &AccessLockList{},
+		&AccessPolicy{}, &AccessPolicyList{},
 		&AccessProxy{}, &AccessProxyList{},
 		&ApprovalRequest{}, &ApprovalRequestList{},
 		&CommandRule{}, &CommandRuleList{},

@@ -113,7 +113,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, keeper *webhookcert.Keeper, o o
 	if err := controllers.SetupWithManager(ctx, mgr, o.controllers); err != nil {
 		return err
 	}
-	if err := webhooks.SetupWithManager(mgr); err != nil {
+	if err := webhooks.SetupWithManager(mgr, o.namespace); err != nil {
 		return fmt.Errorf("set up webhooks: %w", err)
 	}
 	checks := map[string]healthz.Checker{

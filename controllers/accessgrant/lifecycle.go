@@ -82,8 +82,12 @@ func (r *Reconciler) accept(ctx context.Context, s *scope) (ctrl.Result, error) 
 		return ctrl.Result{}, err
 	}
 	if a := policy.AssessGrant(in, s.grant); !a.OK {
-		if a.Reason == v1alpha1.ReasonInvalid {
+		switch a.Reason {
+		case v1alpha1.ReasonInvalid:
 			return ctrl.Result{}, conditions.Stalled(condition, a.Reason, 0, "%s", a.Message)
+		case v1alpha1.ReasonPolicyViolated:
+			// A policy may have been tightened under a running grant.
+			return ctrl.Result{}, r.stop(ctx, s, condition, a.Reason, a.Message)
 		}
 		return ctrl.Result{}, conditions.Waiting(condition, a.Reason, again, "%s", a.Message)
 	}
@@ -94,6 +98,16 @@ func (r *Reconciler) accept(ctx context.Context, s *scope) (ctrl.Result, error) 
 	}
 	s.set.True(condition, v1alpha1.ReasonAccepted, "the grant fits its Target")
 	return ctrl.Result{}, nil
+}
+
+// stop takes away what a grant has that is no longer permitted, and says why. It gets a new
+// credential if that changes.
+func (r *Reconciler) stop(ctx context.Context, s *scope, condition, reason, message string) error {
+	if err := r.withdraw(ctx, s); err != nil {
+		return err
+	}
+	s.set.False(v1alpha1.ConditionCredentialIssued, v1alpha1.ReasonCredentialRemoved, "%s", message)
+	return conditions.Stalled(condition, reason, 0, "%s", message)
 }
 
 // approve approves a grant that was accepted: who may create one in this namespace may

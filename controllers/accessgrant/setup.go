@@ -3,6 +3,7 @@ package accessgrant
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,6 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		For(&v1alpha1.AccessGrant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Watches(&v1alpha1.Target{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfTarget), builder.WithPredicates(targetChanged)).
+		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(r.grantsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfGate), builder.WithPredicates(proxyChanged)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).
@@ -78,6 +80,15 @@ func (r *Reconciler) grantsOfTarget(ctx context.Context, obj client.Object) []re
 }
 
 func (r *Reconciler) grantsOfGate(ctx context.Context, obj client.Object) []reconcile.Request {
+	return r.grants(ctx, client.InNamespace(obj.GetNamespace()))
+}
+
+// grantsUnder returns the grants that a policy may be about: those of its namespace, or all
+// for one in the root namespace.
+func (r *Reconciler) grantsUnder(ctx context.Context, obj client.Object) []reconcile.Request {
+	if obj.GetNamespace() == r.RootNamespace {
+		return r.grants(ctx)
+	}
 	return r.grants(ctx, client.InNamespace(obj.GetNamespace()))
 }
 
@@ -166,11 +177,12 @@ func (r *Reconciler) sweepOrphans(ctx context.Context) error {
 	return nil
 }
 
-// targetChanged passes what a grant depends on: the Target's spec and whether it is open.
+// targetChanged passes what a grant depends on: the Target's spec, its labels, by which
+// policies select it, and whether it is open.
 var targetChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*v1alpha1.Target)
 	after, ok2 := e.ObjectNew.(*v1alpha1.Target)
-	if !ok || !ok2 || before.Generation != after.Generation {
+	if !ok || !ok2 || before.Generation != after.Generation || !maps.Equal(before.Labels, after.Labels) {
 		return true
 	}
 	a := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionAccepted)

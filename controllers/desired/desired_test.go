@@ -64,7 +64,7 @@ func flat(rules []rbacv1.PolicyRule) []string {
 func TestRoleIsExact(t *testing.T) {
 	const g = "access.cardea.dev/"
 	var want []string
-	for _, kind := range []string{"accessgrants", "accesslocks", "approvalrequests", "commandrules", "maskingrules", "recordingstores", "sessions", "targets"} {
+	for _, kind := range []string{"accessgrants", "accesslocks", "accesspolicies", "approvalrequests", "commandrules", "maskingrules", "recordingstores", "sessions", "targets"} {
 		want = append(want, g+kind+":get", g+kind+":list", g+kind+":watch")
 	}
 	want = append(want, g+"sessions:create", g+"sessions:update", g+"sessions/status:update", g+"sessions/status:patch",
@@ -193,7 +193,7 @@ func TestNetworkPolicy(t *testing.T) {
 func TestRootRoleReadsRulesAndLocksAlone(t *testing.T) {
 	for _, r := range flat(as[rbacv1.Role](t, desired.RootRole(gate)).Rules) {
 		kind, verb, _ := strings.Cut(strings.TrimPrefix(r, "access.cardea.dev/"), ":")
-		if !slices.Contains([]string{"accesslocks", "commandrules", "maskingrules"}, kind) || !slices.Contains([]string{"get", "list", "watch"}, verb) {
+		if !slices.Contains([]string{"accesslocks", "accesspolicies", "commandrules", "maskingrules"}, kind) || !slices.Contains([]string{"get", "list", "watch"}, verb) {
 			t.Errorf("right %s", r)
 		}
 	}

@@ -21,7 +21,7 @@ func Role(g Gate) *rbacv1ac.RoleApplyConfiguration {
 	group := v1alpha1.GroupVersion.Group
 	rules := []*rbacv1ac.PolicyRuleApplyConfiguration{
 		rule(group, []string{
-			"accessgrants", "accesslocks", "approvalrequests", "commandrules", "maskingrules",
+			"accessgrants", "accesslocks", "accesspolicies", "approvalrequests", "commandrules", "maskingrules",
 			"recordingstores", "sessions", "targets",
 		}, "get", "list", "watch"),
 		rule(group, []string{"sessions"}, "create", "update"),
@@ -46,12 +46,12 @@ func RoleBinding(g Gate) *rbacv1ac.RoleBindingApplyConfiguration {
 	return binding(g, v1alpha1.ProxyName, g.Namespace)
 }
 
-// RootRole returns what the proxy may do in the root namespace: read the rules and locks
-// that apply to every gate.
+// RootRole returns what the proxy may do in the root namespace: read the rules,
+// policies and locks that apply to every gate.
 func RootRole(g Gate) *rbacv1ac.RoleApplyConfiguration {
 	return rbacv1ac.Role(RootName(g.Namespace), g.RootNamespace).
 		WithLabels(Labels(g.Namespace)).
-		WithRules(rule(v1alpha1.GroupVersion.Group, []string{"accesslocks", "commandrules", "maskingrules"}, "get", "list", "watch"))
+		WithRules(rule(v1alpha1.GroupVersion.Group, []string{"accesslocks", "accesspolicies", "commandrules", "maskingrules"}, "get", "list", "watch"))
 }
 
 // RootRoleBinding binds RootRole to the proxy's account.

@@ -40,13 +40,15 @@ func Input(ctx context.Context, c client.Reader, namespace, root string) (policy
 	for _, ns := range namespaces {
 		var masking v1alpha1.MaskingRuleList
 		var command v1alpha1.CommandRuleList
-		for _, list := range []client.ObjectList{&masking, &command} {
+		var access v1alpha1.AccessPolicyList
+		for _, list := range []client.ObjectList{&masking, &command, &access} {
 			if err := c.List(ctx, list, client.InNamespace(ns), client.UnsafeDisableDeepCopy); err != nil {
 				return in, fmt.Errorf("list %T: %w", list, err)
 			}
 		}
 		in.MaskingRules = append(in.MaskingRules, pointers(masking.Items)...)
 		in.CommandRules = append(in.CommandRules, pointers(command.Items)...)
+		in.AccessPolicies = append(in.AccessPolicies, pointers(access.Items)...)
 	}
 	return in, nil
 }

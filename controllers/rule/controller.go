@@ -23,7 +23,7 @@ import (
 // summary says how Ready follows: the steps set it directly.
 var summary = conditions.Summary{Owned: []string{v1alpha1.ConditionReady}}
 
-// Kind is one of the two kinds of rules, CommandRules or MaskingRules.
+// Kind is one of the kinds of rules, CommandRules, MaskingRules or AccessPolicies.
 type Kind struct {
 	name string
 	list func() client.ObjectList
@@ -47,6 +47,16 @@ var MaskingRules = Kind{
 	make: func() scope {
 		r := &v1alpha1.MaskingRule{}
 		return scope{rule: r, selector: &r.Spec.TargetSelector, status: &r.Status, assess: func() policy.Assessment { return policy.AssessMaskingRule(r) }}
+	},
+}
+
+// AccessPolicies are the rules about grants.
+var AccessPolicies = Kind{
+	name: "AccessPolicy",
+	list: func() client.ObjectList { return &v1alpha1.AccessPolicyList{} },
+	make: func() scope {
+		r := &v1alpha1.AccessPolicy{}
+		return scope{rule: r, selector: &r.Spec.TargetSelector, status: &r.Status, assess: func() policy.Assessment { return policy.AssessAccessPolicy(r) }}
 	},
 }
 
@@ -100,7 +110,7 @@ func (r *Reconciler) compile(_ context.Context, s *scope) (ctrl.Result, error) {
 	if a := s.assess(); !a.OK {
 		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionReady, a.Reason, 0, "%s", a.Message)
 	}
-	s.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the rule compiles")
+	s.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "it compiles")
 	return ctrl.Result{}, nil
 }
 

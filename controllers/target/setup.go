@@ -34,12 +34,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, consent cache.Cache) err
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Watches(&v1alpha1.MaskingRule{}, handler.EnqueueRequestsFromMapFunc(r.targetsUnder), changed).
 		Watches(&v1alpha1.CommandRule{}, handler.EnqueueRequestsFromMapFunc(r.targetsUnder), changed).
+		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(r.targetsUnder), changed).
 		Watches(&v1alpha1.RecordingStore{}, handler.EnqueueRequestsFromMapFunc(r.targetsUnder), builder.WithPredicates(storeChanged)).
 		WatchesRawSource(source.Kind(consent, client.Object(secret), handler.EnqueueRequestsFromMapFunc(targetOfSecret))).
 		Complete(r)
 }
 
-// targetsUnder returns the Targets that a rule or store may be about: those of its
+// targetsUnder returns the Targets that a rule, policy or store may be about: those of its
 // namespace, or all for one in the root namespace.
 func (r *Reconciler) targetsUnder(ctx context.Context, obj client.Object) []reconcile.Request {
 	opts := []client.ListOption{client.UnsafeDisableDeepCopy}

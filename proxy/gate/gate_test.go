@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/policy"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/session"
@@ -78,6 +81,35 @@ func TestBounds(t *testing.T) {
 	f.connect("two").expect("CDA-1012: the gate has 3")
 	second.Close()
 	f.advance(func() bool { c := f.connect("two"); defer c.Close(); return strings.HasPrefix(c.line(), "in") })
+}
+
+// A policy bounds the sessions of each grant, and ends the newest beyond where it is tightened;
+// it ends them all where it no longer admits the grant.
+func TestPolicyBounds(t *testing.T) {
+	f := newFixture(t, nil)
+	permit := func(n int32, users ...string) {
+		f.world.change(func(in *policy.Input) {
+			p := &v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "shop-gate"}}
+			p.Spec.Subjects = []v1alpha1.SubjectPattern{{Kind: v1alpha1.SubjectUser, Names: users}}
+			p.Spec.Limits = &v1alpha1.GrantLimits{MaxSessions: &n}
+			in.AccessPolicies = []*v1alpha1.AccessPolicy{p}
+		})
+	}
+	permit(2, "*")
+	first := f.connect("one")
+	first.expect("in")
+	second := f.connect("one")
+	second.expect("in")
+	f.connect("one").expect("CDA-1016: an AccessPolicy permits the grant 2 sessions at once")
+	other := f.connect("two")
+	other.expect("in")
+	permit(1, "*")
+	second.expect("CDA-1016: an AccessPolicy permits the grant 1 sessions at once")
+	fmt.Fprintln(first, "still")
+	first.expect("still")
+	permit(1, "nobody")
+	first.expect("CDA-1016: AccessPolicy shop-gate/p selects the Target, and no AccessPolicy names")
+	other.expect("CDA-1016")
 }
 
 // A client that says nothing is cut off, and delays nobody meanwhile.

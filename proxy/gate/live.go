@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ type liveSession struct {
 	session *session.Session
 	conn    net.Conn
 	cancel  context.CancelCauseFunc
+	number  uint64 // in the order of admission, by the registry
 
 	mu        sync.Mutex // held while the admission is replaced, so that an older one never wins
 	snapshot  *policy.Snapshot
@@ -43,6 +46,7 @@ type registry struct {
 
 	mu       sync.Mutex
 	seats    int
+	admitted uint64
 	perGrant map[types.UID]int
 	sessions map[*liveSession]struct{}
 }
@@ -51,8 +55,9 @@ func newRegistry(limits Limits) *registry {
 	return &registry{limits: limits, perGrant: map[types.UID]int{}, sessions: map[*liveSession]struct{}{}}
 }
 
-// reserve takes a seat; the result gives it back.
-func (r *registry) reserve(grant types.UID) (func(), error) {
+// reserve takes a seat for a session; the result gives it back.
+func (r *registry) reserve(a *policy.Admission) (func(), error) {
+	grant := a.Grant.UID
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seats >= r.limits.Sessions {
@@ -60,6 +65,9 @@ func (r *registry) reserve(grant types.UID) (func(), error) {
 	}
 	if r.perGrant[grant] >= r.limits.SessionsPerGrant {
 		return nil, tooMany("the grant", r.perGrant[grant])
+	}
+	if n := a.MaxSessions; n > 0 && r.perGrant[grant] >= n {
+		return nil, beyond(n)
 	}
 	r.seats++
 	r.perGrant[grant]++
@@ -75,6 +83,8 @@ func (r *registry) reserve(grant types.UID) (func(), error) {
 
 func (r *registry) add(l *liveSession) {
 	r.mu.Lock()
+	r.admitted++
+	l.number = r.admitted
 	r.sessions[l] = struct{}{}
 	r.mu.Unlock()
 }
@@ -101,6 +111,25 @@ func (r *registry) all() []*liveSession {
 	return out
 }
 
+// trim ends the newest sessions of each grant that are more than policies permit now.
+func (r *registry) trim() {
+	byGrant := map[types.UID][]*liveSession{}
+	for _, l := range r.all() {
+		byGrant[l.request.GrantUID] = append(byGrant[l.request.GrantUID], l)
+	}
+	for _, all := range byGrant {
+		slices.SortFunc(all, func(a, b *liveSession) int { return cmp.Compare(a.number, b.number) })
+		for i, l := range all {
+			l.mu.Lock()
+			limit := l.admission.MaxSessions
+			l.mu.Unlock()
+			if limit > 0 && i >= limit {
+				l.end(beyond(limit))
+			}
+		}
+	}
+}
+
 // watch keeps the live sessions to the policy and the clock until ctx ends.
 func (g *Gate) watch(ctx context.Context) {
 	t := g.c.Clock.NewTicker(tick)
@@ -110,6 +139,7 @@ func (g *Gate) watch(ctx context.Context) {
 		for _, l := range g.live.all() {
 			g.recheck(l)
 		}
+		g.live.trim()
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():

@@ -33,6 +33,7 @@ var reasons = map[policy.Code]string{
 	policy.CodeProtocol:       "ProtocolError",
 	policy.CodeShutdown:       "ProxyStopped",
 	policy.CodeIdle:           "Idle",
+	policy.CodePolicy:         "PolicyViolated",
 }
 
 // reasonOf says why a session ended. cause is that of its context, nil while it lives; err
@@ -67,6 +68,11 @@ func shutdown() *policy.Refusal {
 
 func tooMany(what string, n int) *policy.Refusal {
 	return &policy.Refusal{Code: policy.CodeLimit, Message: fmt.Sprintf("%s has %d connections already", what, n), Hint: "close some and try again"}
+}
+
+// beyond tells of a session more than policies permit the grant.
+func beyond(n int) *policy.Refusal {
+	return &policy.Refusal{Code: policy.CodePolicy, Message: fmt.Sprintf("an AccessPolicy permits the grant %d sessions at once", n), Hint: "close some and try again"}
 }
 
 func unrecorded() *policy.Refusal {

@@ -22,7 +22,7 @@ func (g *Gate) serve(ctx context.Context, conn engine.Conn, c net.Conn) {
 		log.Info("Session refused", "reason", err.Error())
 		return
 	}
-	seat, err := g.live.reserve(admission.Grant.UID)
+	seat, err := g.live.reserve(admission)
 	if err != nil {
 		g.refuse(ctx, conn, c, err)
 		log.Info("Session refused", "reason", err.Error())
@@ -53,6 +53,9 @@ func (g *Gate) carry(ctx context.Context, conn engine.Conn, c net.Conn, a *polic
 	g.live.add(l)
 	// The policy may have changed between the admission and here.
 	g.recheck(l)
+	if a.MaxSessions > 0 {
+		g.live.trim()
+	}
 
 	err := t.recorder.Record(&recording.Event{Kind: recording.KindConnected, Connection: number, Connected: &recording.Connected{
 		Engine: a.Request.Engine, Client: a.Request.Client.String(), Credential: a.Request.CredentialID,

@@ -38,22 +38,28 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 	if refusal := permitted(g, t, r); refusal != nil {
 		return nil, refusal
 	}
+	terms, refusal := admitted(g, t)
+	if refusal != nil {
+		return nil, refusal
+	}
 	masks := t.masksFor(g, r)
 	version, err := versionOf(t, g, masks)
 	if err != nil {
 		return nil, inactive(g, "cannot be read", "ask an administrator")
 	}
 	return &Admission{
-		Version:   version,
-		Request:   r,
-		Grant:     g,
-		Target:    t.object,
-		Store:     t.store,
-		ExpiresAt: earliest(expires, credential),
-		Rules:     rulesFor(t, g, r, masks),
-		Masks:     masks,
-		Detectors: masks.detectors,
-		Fields:    fieldsFor(t, g, masks),
+		Version:     version,
+		Request:     r,
+		Grant:       g,
+		Target:      t.object,
+		Store:       t.store,
+		ExpiresAt:   earliest(expires, credential),
+		MaxSessions: terms.MaxSessions,
+		IdleTimeout: shorter(t.idleTimeout(), terms.IdleTimeout),
+		Rules:       rulesFor(t, g, r, masks),
+		Masks:       masks,
+		Detectors:   masks.detectors,
+		Fields:      fieldsFor(t, g, masks),
 	}, nil
 }
 
@@ -180,6 +186,17 @@ func permitted(g *v1alpha1.AccessGrant, t *target, r Request) *Refusal {
 		return refuse(CodeNotPermitted, g, fmt.Sprintf("does not permit database %q", Printable(r.Database, maxDatabaseName)), "connect to a database that the grant names")
 	}
 	return nil
+}
+
+// admitted checks that the AccessPolicies admit the grant as it is now, whatever its status
+// says: a policy that was tightened ends what no longer fits without the operator.
+func admitted(g *v1alpha1.AccessGrant, t *target) (Terms, *Refusal) {
+	terms, violations := judge(t.policies, g, t.object)
+	if len(violations) > 0 {
+		return terms, &Refusal{Code: CodePolicy, Rule: RuleName(violations[0].Policy), Message: violations[0].Message,
+			Hint: "kubectl describe agrant " + shownName(g.Name) + " lists all that policies refuse"}
+	}
+	return terms, nil
 }
 
 // permittedRole checks that the grant's role is one that its Target offers now.

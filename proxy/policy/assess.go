@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/masking/fn"
@@ -40,21 +41,42 @@ func AssessGrant(in Input, g *v1alpha1.AccessGrant) Assessment {
 		if t == nil || t.Namespace != g.Namespace || t.Name != g.Spec.TargetRef.Name || t.DeletionTimestamp != nil {
 			continue
 		}
-		if t.Spec.Kubernetes != nil {
-			return assessOffer(t, g)
+		if a := assessFit(t, g); !a.OK {
+			return a
 		}
-		if t.Spec.SSH != nil {
-			return assessLogins(t, g)
-		}
-		if t.Spec.Postgres != nil && g.Spec.Postgres == nil {
-			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a PostgreSQL server and the grant has no spec.postgres, so that it permits nothing; set it in a new grant", t.Name)}
-		}
-		if t.Spec.Postgres == nil {
-			return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s has no protocol that this version knows", t.Name)}
-		}
-		return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
+		return assessPolicies(in, t, g)
 	}
 	return Assessment{Reason: v1alpha1.ReasonTargetMissing, Message: fmt.Sprintf("Target %s of spec.targetRef does not exist in namespace %s; create it", g.Spec.TargetRef.Name, g.Namespace)}
+}
+
+// assessPolicies judges whether AccessPolicies admit a grant that fits its Target.
+func assessPolicies(in Input, t *v1alpha1.Target, g *v1alpha1.AccessGrant) Assessment {
+	_, violations := JudgeGrant(in, g, t)
+	if len(violations) == 0 {
+		return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
+	}
+	sentences := make([]string, len(violations))
+	for i, v := range violations {
+		sentences[i] = v.Message
+	}
+	return Assessment{Reason: v1alpha1.ReasonPolicyViolated, Message: strings.Join(sentences, "; ")}
+}
+
+// assessFit judges whether a grant is of the kind that its Target is.
+func assessFit(t *v1alpha1.Target, g *v1alpha1.AccessGrant) Assessment {
+	if t.Spec.Kubernetes != nil {
+		return assessOffer(t, g)
+	}
+	if t.Spec.SSH != nil {
+		return assessLogins(t, g)
+	}
+	if t.Spec.Postgres != nil && g.Spec.Postgres == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s is a PostgreSQL server and the grant has no spec.postgres, so that it permits nothing; set it in a new grant", t.Name)}
+	}
+	if t.Spec.Postgres == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf("Target %s has no protocol that this version knows", t.Name)}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonAccepted, Message: fmt.Sprintf("the grant fits Target %s", t.Name)}
 }
 
 // assessOffer judges whether a grant names a role that a Kubernetes Target offers.
@@ -97,6 +119,17 @@ func AssessMaskingRule(r *v1alpha1.MaskingRule) Assessment {
 		_, err = selectorOf(&r.Spec.TargetSelector)
 	}
 	return assessRule(err)
+}
+
+// AssessAccessPolicy judges whether a policy compiles.
+func AssessAccessPolicy(p *v1alpha1.AccessPolicy) Assessment {
+	if p == nil {
+		return Assessment{Reason: v1alpha1.ReasonInvalid, Message: "there is no policy"}
+	}
+	if err := compileAccessPolicy(p, false).err; err != nil {
+		return Assessment{Reason: v1alpha1.ReasonRuleInvalid, Message: err.Error() + "; the policy shuts every Target that it selects until it is corrected"}
+	}
+	return Assessment{OK: true, Reason: v1alpha1.ReasonReady, Message: "the policy compiles"}
 }
 
 // AssessCommandRule judges whether a rule compiles.

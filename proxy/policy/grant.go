@@ -24,7 +24,7 @@ func checkGrant(g *v1alpha1.AccessGrant) error {
 	if g.Spec.Subject.Kind == v1alpha1.SubjectGroup {
 		return errors.New("spec.subject: a Group needs delivery by Exchange, which this version does not offer; name a ServiceAccount or a User")
 	}
-	if d := g.Spec.Credentials.Delivery; d != v1alpha1.DeliverySecret {
+	if d := g.Spec.Credentials.Delivery; !isDelivery(d) {
 		return fmt.Errorf("spec.credentials.delivery: %q is not Secret", d)
 	}
 	if (g.Spec.ExpiresAt == nil) == (g.Spec.Duration == nil) {
@@ -56,6 +56,8 @@ func checkGrant(g *v1alpha1.AccessGrant) error {
 	}
 	return checkPermissions(g.Spec.Postgres)
 }
+
+func isDelivery(d v1alpha1.CredentialDelivery) bool { return d == v1alpha1.DeliverySecret }
 
 func checkPermissions(p *v1alpha1.PostgresPermissions) error {
 	if p == nil {

@@ -14,6 +14,14 @@ const (
 	maxLimit     = 24 * time.Hour
 )
 
+// idleTimeout returns when a session of the Target ends because nothing was sent; 0 is never.
+func (t *target) idleTimeout() time.Duration {
+	if d := t.object.Spec.IdleTimeout; d != nil {
+		return d.Duration
+	}
+	return 0
+}
+
 // checkLimits checks how long sessions may be idle and statements may run.
 func checkLimits(idle, statement *metav1.Duration) error {
 	for _, l := range []struct {

@@ -27,6 +27,7 @@ const (
 	CodeProtocol         Code = "CDA-1013" // the client broke the protocol
 	CodeShutdown         Code = "CDA-1014" // the proxy stops
 	CodeIdle             Code = "CDA-1015" // nothing was sent for too long
+	CodePolicy           Code = "CDA-1016" // no AccessPolicy admits the grant, or one refuses it
 	CodeDeniedByRule     Code = "CDA-2001" // a CommandRule or baseline rule denies
 	CodeDeniedByAccess   Code = "CDA-2002" // beyond the grant's access level
 	CodeUnknownCommand   Code = "CDA-2003" // not understood

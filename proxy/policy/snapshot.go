@@ -26,6 +26,8 @@ type Input struct {
 	MaskingRules []*v1alpha1.MaskingRule
 	CommandRules []*v1alpha1.CommandRule
 	Locks        []*v1alpha1.AccessLock
+	// AccessPolicies of both namespaces.
+	AccessPolicies []*v1alpha1.AccessPolicy
 	// Secret is the gate's, of which keys of masking functions are derived. Without one a
 	// function that needs a key compiles and withholds every row.
 	Secret []byte
@@ -50,6 +52,8 @@ func (in *Input) Add(o any) bool {
 		in.MaskingRules = append(in.MaskingRules, o)
 	case *v1alpha1.CommandRule:
 		in.CommandRules = append(in.CommandRules, o)
+	case *v1alpha1.AccessPolicy:
+		in.AccessPolicies = append(in.AccessPolicies, o)
 	case *v1alpha1.AccessLock:
 		in.Locks = append(in.Locks, o)
 	default:
@@ -89,8 +93,14 @@ type Admission struct {
 	Target    *v1alpha1.Target
 	Store     *v1alpha1.RecordingStore // never nil; defaults where the Target names none
 	ExpiresAt time.Time                // of the grant or the credential, whichever is first
-	Rules     Rules
-	Masks     Masks
+	// MaxSessions is how many sessions the grant may have open at once at this replica; 0 is
+	// no limit but the gate's own.
+	MaxSessions int
+	// IdleTimeout ends the session when nothing was sent for so long; 0 is never. It is the
+	// Target's, or that of a policy where it is shorter.
+	IdleTimeout time.Duration
+	Rules       Rules
+	Masks       Masks
 	// Detectors find what is to be replaced in text of columns without a mask; nil for none.
 	Detectors *detect.Set
 	// Fields are what is masked of objects of an API server; nil for another Target. Without

@@ -38,7 +38,8 @@ type target struct {
 	masks    *masks // without exemptions
 	exempts  bool   // some rule exempts somebody
 	digest   [sha256.Size]byte
-	shutWith *shut // why it is not open; nil if it is
+	policies []*accessPolicy // that select it
+	shutWith *shut           // why it is not open; nil if it is
 }
 
 // rule is one compiled rule, or why it does not compile.
@@ -58,7 +59,8 @@ func (r *rule) selects(t *v1alpha1.Target) bool {
 // library is everything that Targets are compiled from.
 type library struct {
 	namespace string
-	rules     []*rule // ordered
+	rules     []*rule         // ordered
+	policies  []*accessPolicy // ordered
 	stores    map[string]*v1alpha1.RecordingStore
 	// closed shuts every Target: an object whose selector is not known.
 	closed *shut
@@ -70,6 +72,10 @@ func newLibrary(in Input) *library {
 	l := &library{namespace: in.Namespace, stores: map[string]*v1alpha1.RecordingStore{},
 		badTargets: map[string]string{}, badStores: map[string]string{}}
 	l.takeUndecodable(in)
+	policies, unknown := accessPolicies(in)
+	if l.policies = policies; unknown != nil {
+		l.closed = shutf(v1alpha1.ReasonRuleInvalid, "%s, and so shuts every Target; correct or delete it", unknown)
+	}
 	for _, s := range in.Stores {
 		switch {
 		case s == nil || s.Namespace != in.Namespace:
@@ -177,6 +183,9 @@ func (l *library) open(c *target) *shut {
 		return shutf(v1alpha1.ReasonInvalid, "Target %s: spec.baseline.disable: %q is no baseline rule; docs/baseline.md lists them", shownName(t.Name), Printable(wrong, maxShownName))
 	}
 	c.rules.baseline = on
+	if s := l.findPolicies(c); s != nil {
+		return s
+	}
 	return l.findRules(c)
 }
 
@@ -276,6 +285,18 @@ func (l *library) findStore(c *target) *shut {
 		return shutf(v1alpha1.ReasonFull, "RecordingStore %s is full; raise its maxBytes or delete old recordings", shownName(name))
 	}
 	return shutf(v1alpha1.ReasonPending, "RecordingStore %s is not ready; its conditions say why", shownName(name))
+}
+
+// findPolicies collects the AccessPolicies that select the Target and shuts it if one does
+// not compile.
+func (l *library) findPolicies(c *target) *shut {
+	c.policies = selecting(l.policies, c.object)
+	for _, p := range c.policies {
+		if p.err != nil {
+			return shutf(v1alpha1.ReasonRuleInvalid, "%s selects the Target and does not compile: %s", RuleName(p.ref), Printable(p.err.Error(), maxShownText))
+		}
+	}
+	return nil
 }
 
 // findRules collects the rules that select the Target and shuts it if one does not

@@ -96,6 +96,18 @@ func (w *Grant) Revoked() *Grant {
 	return w
 }
 
+// CreatedBy sets who made the grant, as admission stamps it.
+func (w *Grant) CreatedBy(user string) *Grant {
+	w.g.Annotations = map[string]string{v1alpha1.AnnotationCreatedBy: user}
+	return w
+}
+
+// Because sets the reason.
+func (w *Grant) Because(reason string) *Grant {
+	w.g.Spec.Reason = reason
+	return w
+}
+
 // Obj returns the grant.
 func (w *Grant) Obj() *v1alpha1.AccessGrant { return w.g.DeepCopy() }
 
@@ -220,3 +232,52 @@ func MakeApprovalRequest(namespace, name string, expires time.Time) *v1alpha1.Ap
 		},
 	}
 }
+
+// Policy builds an AccessPolicy.
+type Policy struct{ p v1alpha1.AccessPolicy }
+
+// MakePolicy begins a policy for every Target that names nobody: user "ana" is the subject
+// of a grant by default, see Naming.
+func MakePolicy(namespace, name string) *Policy {
+	return &Policy{v1alpha1.AccessPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}}
+}
+
+// Selecting sets the label that selects Targets.
+func (w *Policy) Selecting(key, value string) *Policy {
+	w.p.Spec.TargetSelector.MatchLabels = map[string]string{key: value}
+	return w
+}
+
+// Naming adds ServiceAccounts, by globs.
+func (w *Policy) Naming(namespace, name string) *Policy {
+	w.p.Spec.Subjects = append(w.p.Spec.Subjects, v1alpha1.SubjectPattern{Kind: v1alpha1.SubjectServiceAccount, Namespaces: []string{namespace}, Names: []string{name}})
+	return w
+}
+
+// NamingUsers adds users, by globs.
+func (w *Policy) NamingUsers(names ...string) *Policy {
+	w.p.Spec.Subjects = append(w.p.Spec.Subjects, v1alpha1.SubjectPattern{Kind: v1alpha1.SubjectUser, Names: names})
+	return w
+}
+
+// AtMost limits how long a grant lasts.
+func (w *Policy) AtMost(d time.Duration) *Policy {
+	w.limits().MaxDuration = &metav1.Duration{Duration: d}
+	return w
+}
+
+// Sessions limits how many sessions of a grant are open at once.
+func (w *Policy) Sessions(n int32) *Policy {
+	w.limits().MaxSessions = &n
+	return w
+}
+
+func (w *Policy) limits() *v1alpha1.GrantLimits {
+	if w.p.Spec.Limits == nil {
+		w.p.Spec.Limits = &v1alpha1.GrantLimits{}
+	}
+	return w.p.Spec.Limits
+}
+
+// Obj returns the policy.
+func (w *Policy) Obj() *v1alpha1.AccessPolicy { return w.p.DeepCopy() }

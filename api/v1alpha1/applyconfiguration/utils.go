@@ -26,6 +26,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AccessLockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AccessLockSpec"):
 		return &apiv1alpha1.AccessLockSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AccessPolicy"):
+		return &apiv1alpha1.AccessPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AccessPolicySpec"):
+		return &apiv1alpha1.AccessPolicySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AccessProxy"):
 		return &apiv1alpha1.AccessProxyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AccessProxySpec"):
@@ -70,10 +74,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.FixedFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantCredentials"):
 		return &apiv1alpha1.GrantCredentialsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GrantLimits"):
+		return &apiv1alpha1.GrantLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GrantRequirements"):
+		return &apiv1alpha1.GrantRequirementsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HashFunction"):
 		return &apiv1alpha1.HashFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KeyReference"):
 		return &apiv1alpha1.KeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesLimits"):
+		return &apiv1alpha1.KubernetesLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesMatch"):
 		return &apiv1alpha1.KubernetesMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("KubernetesPermissions"):
@@ -104,6 +114,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PartialFunctionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PinnedFunction"):
 		return &apiv1alpha1.PinnedFunctionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PostgresLimits"):
+		return &apiv1alpha1.PostgresLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PostgresPermissions"):
 		return &apiv1alpha1.PostgresPermissionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PostgresTarget"):
@@ -146,6 +158,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SQLMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SSHKey"):
 		return &apiv1alpha1.SSHKeyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SSHLimits"):
+		return &apiv1alpha1.SSHLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SSHMatch"):
 		return &apiv1alpha1.SSHMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SSHPermissions"):
@@ -156,6 +170,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SSHUserCAApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Subject"):
 		return &apiv1alpha1.SubjectApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SubjectPattern"):
+		return &apiv1alpha1.SubjectPatternApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Target"):
 		return &apiv1alpha1.TargetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TargetRecording"):

@@ -18,7 +18,7 @@ import (
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
-// RootNamespace is the namespace whose rules and locks govern every gate.
+// RootNamespace is the namespace whose rules, policies and locks govern every gate.
 const RootNamespace = "cardea-system"
 
 const maxFiles = 4096
@@ -153,7 +153,7 @@ func (w *world) place(d *manifest.Document) error {
 	switch d.Kind {
 	case "Secret", "ConfigMap":
 		return nil // what no Target names has no effect
-	case "MaskingRule", "CommandRule", "AccessLock":
+	case "MaskingRule", "CommandRule", "AccessLock", "AccessPolicy":
 		if d.Namespace == RootNamespace {
 			return nil
 		}
@@ -198,6 +198,8 @@ func (w *world) assess(where string, o manifest.Object) {
 		a = policy.AssessMaskingRule(o)
 	case *v1alpha1.CommandRule:
 		a = policy.AssessCommandRule(o)
+	case *v1alpha1.AccessPolicy:
+		a = policy.AssessAccessPolicy(o)
 	}
 	if !a.OK {
 		w.wrong = append(w.wrong, where+": "+a.Message)

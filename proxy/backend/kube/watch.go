@@ -73,7 +73,8 @@ func (b *Backend) newSources() []*source {
 		all = append(all,
 			&source{kind: "MaskingRule", namespace: ns, make: func() object { return new(v1alpha1.MaskingRule) }},
 			&source{kind: "CommandRule", namespace: ns, make: func() object { return new(v1alpha1.CommandRule) }},
-			&source{kind: "AccessLock", namespace: ns, make: func() object { return new(v1alpha1.AccessLock) }})
+			&source{kind: "AccessLock", namespace: ns, make: func() object { return new(v1alpha1.AccessLock) }},
+			&source{kind: "AccessPolicy", namespace: ns, make: func() object { return new(v1alpha1.AccessPolicy) }})
 	}
 	for _, s := range all {
 		s.resource = resourceOf(s.kind)

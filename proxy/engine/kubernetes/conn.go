@@ -29,7 +29,7 @@ func (c *conn) Request() policy.Request { return c.request }
 func (c *conn) Deny(ctx context.Context, reason error) {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.c.Limits.Farewell)
 	defer cancel()
-	_ = c.serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	_ = c.serve(ctx, c.engine.c.Limits.Idle, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		refuse(w, reason)
 	}))
@@ -43,13 +43,17 @@ func (c *conn) Serve(ctx context.Context, s *session.Session) error {
 		return err
 	}
 	defer up.transport.CloseIdleConnections()
-	return c.serve(ctx, newHandler(s, up, c.engine.c.Limits))
+	idle := c.engine.c.Limits.Idle
+	if d := s.Admission().IdleTimeout; d > 0 {
+		idle = min(idle, d)
+	}
+	return c.serve(ctx, idle, newHandler(s, up, c.engine.c.Limits))
 }
 
-// serve serves HTTP on the connection until it ends or ctx does, and returns when no handler
-// runs any more. Handlers see the end of ctx, and tell their clients; what is left after the
+// serve serves HTTP on the connection until it ends, has no request for idle, or ctx ends,
+// and returns when no handler runs any more. Handlers see the end of ctx, and tell their clients; what is left after the
 // farewell is cut.
-func (c *conn) serve(ctx context.Context, h http.Handler) error {
+func (c *conn) serve(ctx context.Context, idle time.Duration, h http.Handler) error {
 	l := &single{conn: c.tls, done: make(chan struct{})}
 	var running sync.WaitGroup
 	server := &http.Server{
@@ -58,7 +62,7 @@ func (c *conn) serve(ctx context.Context, h http.Handler) error {
 			defer running.Done()
 			h.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: c.engine.c.Limits.Idle, MaxHeaderBytes: c.engine.c.Limits.Header,
+		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: idle, MaxHeaderBytes: c.engine.c.Limits.Header,
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: c.engine.c.Limits.Requests, SendPingTimeout: 30 * time.Second},
 		ErrorLog:    log.New(io.Discard, "", 0), // what a client sends is not logged
 		BaseContext: func(net.Listener) context.Context { return ctx },

@@ -112,7 +112,7 @@ func stateOf(code policy.Code, when during) string {
 	switch code {
 	case policy.CodeAuthentication:
 		return statePassword
-	case policy.CodeGrantInactive, policy.CodeGrantExpired, policy.CodeGrantRevoked, policy.CodeLocked, policy.CodeNotPermitted:
+	case policy.CodeGrantInactive, policy.CodeGrantExpired, policy.CodeGrantRevoked, policy.CodeLocked, policy.CodeNotPermitted, policy.CodePolicy:
 		if when == duringSignIn {
 			return stateAuthorization
 		}

@@ -20,7 +20,7 @@ const (
 	unwilling = 10 * time.Second
 )
 
-// watch keeps a session to its Target's limits of time. It takes part in no message: it
+// watch keeps a session to the limits of time of its Target and its policies. It takes part in no message: it
 // looks at the session now and then, so that limits cost nothing and are exceeded by up to
 // a tenth. A limit that is changed holds from the next look on.
 type watch struct {
@@ -58,13 +58,12 @@ func (w *watch) stop() {
 
 // limits are the session's now; zero is none.
 func (w *watch) limits() (idle, statement time.Duration) {
-	t := w.canceler.relay.s.Admission().Target
+	a := w.canceler.relay.s.Admission()
+	t := a.Target
 	if t == nil {
 		return 0, 0
 	}
-	if d := t.Spec.IdleTimeout; d != nil {
-		idle = d.Duration
-	}
+	idle = a.IdleTimeout
 	if p := t.Spec.Postgres; p != nil && p.StatementTimeout != nil {
 		statement = p.StatementTimeout.Duration
 	}
@@ -127,7 +126,7 @@ func (w *watch) judgeIdle(now time.Time, limit time.Duration, asleep bool) (ende
 		return false
 	}
 	r.s.End(&policy.Refusal{Code: policy.CodeIdle, Message: fmt.Sprintf("nothing was sent for %s, and so the session was ended", limit),
-		Hint: "connect again; the Target's idleTimeout says how long a session may be idle"})
+		Hint: "connect again; the idleTimeout of the Target, or of an AccessPolicy, says how long a session may be idle"})
 	return true
 }
 

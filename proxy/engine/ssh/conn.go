@@ -199,14 +199,14 @@ const look = 10 * time.Second
 func (v *serving) idle(ctx context.Context) {
 	for {
 		pause := look
-		if limit := v.session.Admission().Target.Spec.IdleTimeout; limit != nil {
-			left := limit.Duration - (time.Since(v.began) - time.Duration(v.active.Load()))
+		if limit := v.session.Admission().IdleTimeout; limit > 0 {
+			left := limit - (time.Since(v.began) - time.Duration(v.active.Load()))
 			switch {
 			case v.held.Load() > 0:
 				v.touch()
 			case left <= 0:
-				v.session.End(&policy.Refusal{Code: policy.CodeIdle, Message: fmt.Sprintf("nothing was sent for %s, and so the session was ended", limit.Duration),
-					Hint: "connect again; the Target's idleTimeout says how long a session may be idle"})
+				v.session.End(&policy.Refusal{Code: policy.CodeIdle, Message: fmt.Sprintf("nothing was sent for %s, and so the session was ended", limit),
+					Hint: "connect again; the idleTimeout of the Target, or of an AccessPolicy, says how long a session may be idle"})
 				return
 			default:
 				pause = min(pause, left)

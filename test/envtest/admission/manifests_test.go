@@ -13,5 +13,6 @@ const (
 	secret         = apiserver.Secret
 	maskingRule    = apiserver.MaskingRule
 	commandRule    = apiserver.CommandRule
+	accessPolicy   = apiserver.AccessPolicy
 	recordingStore = apiserver.RecordingStore
 )

@@ -12,6 +12,7 @@ func TestOperatorStatus(t *testing.T) {
 		"AccessGrant":    grant,
 		"MaskingRule":    maskingRule,
 		"CommandRule":    commandRule,
+		"AccessPolicy":   accessPolicy,
 		"RecordingStore": recordingStore,
 	}
 	for kind, manifest := range kinds {

@@ -261,6 +261,36 @@ func TestRecordingStore(t *testing.T) {
 	})
 }
 
+func TestAccessPolicy(t *testing.T) {
+	try(t, apiserver.AccessPolicy, cases{
+		"as it is":                       {"", ""},
+		"no selector":                    {`{spec: {targetSelector: null}}`, "spec.targetSelector: Required value"},
+		"every Target":                   {`{spec: {targetSelector: {}}}`, ""},
+		"an unknown operator":            {`{spec: {targetSelector: {matchExpressions: [{key: tier, operator: Like}]}}}`, "operator must be In or NotIn with values"},
+		"says nothing":                   {`{spec: {subjects: null, limits: null}}`, "at least one of subjects, limits and requires must be set"},
+		"no subjects":                    {`{spec: {subjects: null}}`, ""},
+		"an empty list of subjects":      {`{spec: {subjects: []}}`, "spec.subjects"},
+		"a subject without names":        {`{spec: {subjects: [{kind: User}]}}`, "spec.subjects[0].names: Required value"},
+		"a user":                         {`{spec: {subjects: [{kind: User, names: ["*@example.com"]}]}}`, ""},
+		"a user with a namespace":        {`{spec: {subjects: [{kind: User, names: [ana], namespaces: [shop]}]}}`, "namespaces is required for kind ServiceAccount and not allowed otherwise"},
+		"an account without a namespace": {`{spec: {subjects: [{kind: ServiceAccount, names: [ana]}]}}`, "namespaces is required for kind ServiceAccount"},
+		"no limit":                       {`{spec: {limits: {maxDuration: null}}}`, "spec.limits"},
+		"a limit of no time":             {`{spec: {limits: {maxDuration: 59s}}}`, "maxDuration must be between 1m and 8760h"},
+		"in days":                        {`{spec: {limits: {maxDuration: 7d}}}`, "written like 90m or 8h"},
+		"no start ahead":                 {`{spec: {limits: {startWithin: 0s}}}`, ""},
+		"a start long ahead":             {`{spec: {limits: {startWithin: 8761h}}}`, "startWithin must be between 0s and 8760h"},
+		"no sessions":                    {`{spec: {limits: {maxSessions: 0}}}`, "spec.limits.maxSessions"},
+		"idle for a moment":              {`{spec: {limits: {idleTimeout: 9s}}}`, "idleTimeout must be between 10s and 24h"},
+		"an unknown level":               {`{spec: {limits: {postgres: {access: All}}}}`, `supported values: "ReadOnly", "ReadWrite", "Full"`},
+		"an empty block":                 {`{spec: {limits: {postgres: {}}}}`, "spec.limits.postgres"},
+		"other protocols":                {`{spec: {limits: {ssh: {logins: [deploy], channels: [Exec], terminal: Gated}, kubernetes: {namespaces: ["shop*"], secrets: Masked, exec: Commands}}}}`, ""},
+		"requirements":                   {`{spec: {requires: {recordingStores: [audit], deliveries: [Secret], reasonPattern: "OPS-[0-9]+"}}}`, ""},
+		"no requirements":                {`{spec: {requires: {}}}`, "spec.requires"},
+		"an unknown delivery":            {`{spec: {requires: {deliveries: [Pigeon]}}}`, "spec.requires.deliveries"},
+		"a long expression":              {`{spec: {requires: {reasonPattern: ` + long(257) + `}}}`, "spec.requires.reasonPattern: Too long"},
+	})
+}
+
 func TestAccessLock(t *testing.T) {
 	try(t, apiserver.Lock, cases{
 		"as it is":            {"", ""},

@@ -65,6 +65,10 @@ subject: {kind: ServiceAccount, namespace: shop, name: report-agent}
 client: 10.1.2.3
 proxy: cardea-proxy-1
 startedAt: "2026-01-01T00:00:00.000000Z"`},
+		"AccessPolicy": {apiserver.AccessPolicy, "", `
+targetSelector: {matchLabels: {tier: prod}}
+subjects: [{kind: ServiceAccount, namespaces: [shop], names: ["report-*"]}]
+limits: {maxDuration: 8h}`},
 		"AccessLock": {apiserver.Lock, "", `
 targetSelector: {}
 reason: incident 4711`},

@@ -37,6 +37,7 @@ func TestColumns(t *testing.T) {
 		"asess":    {apiserver.Session, `{commands: {forwarded: 4, denied: 1, held: 2}, recording: {state: Open}, ` + conditions + `}`, []string{"SUBJECT TARGET STATE FORWARDED DENIED HELD RECORDING", "report-agent orders-db Active 4 1 2 Open"}},
 		"recstore": {apiserver.RecordingStore, `{recordings: 5, bytes: 77, ` + conditions + `}`, []string{"RECORDINGS BYTES STATE", "5 77 Active"}},
 		"aproxy":   {apiserver.AccessProxy, `{replicas: 2, readyReplicas: 1, ` + conditions + `}`, []string{"REPLICAS READY STATE", "2 1 Active"}},
+		"apol":     {apiserver.AccessPolicy, `{targets: 4, ` + conditions + `}`, []string{"TARGETS STATE", "4 Active"}},
 		"alock":    {apiserver.Lock, "", []string{"REASON", "incident 4711"}},
 	}
 	for short, c := range cases {
@@ -67,7 +68,7 @@ func TestColumns(t *testing.T) {
 func TestApplyTwice(t *testing.T) {
 	kinds := map[string]string{
 		"AccessGrant": apiserver.Grant, "Target": apiserver.Target, "MaskingRule": apiserver.MaskingRule, "CommandRule": apiserver.CommandRule,
-		"RecordingStore": apiserver.RecordingStore, "AccessLock": apiserver.Lock, "Session": apiserver.Session, "ApprovalRequest": apiserver.ApprovalRequest,
+		"RecordingStore": apiserver.RecordingStore, "AccessLock": apiserver.Lock, "AccessPolicy": apiserver.AccessPolicy, "Session": apiserver.Session, "ApprovalRequest": apiserver.ApprovalRequest,
 	}
 	for kind, manifest := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -129,6 +130,7 @@ func TestFromClientToServer(t *testing.T) {
 		"CommandRule":    {manifest: apiserver.CommandRule},
 		"RecordingStore": {apiserver.RecordingStore, `{spec: {configMap: {maxBytes: 67108864}}}`, `{spec: {configMap: {}}}`},
 		"AccessLock":     {manifest: apiserver.Lock},
+		"AccessPolicy":   {manifest: apiserver.AccessPolicy},
 		"AccessProxy":    {apiserver.AccessProxy, `{spec: {replicas: 2, scheduling: {priorityClassName: high}}}`, `{spec: {scheduling: {}}}`},
 	}
 	for kind, c := range kinds {

@@ -52,7 +52,7 @@ func TestSamplesDecode(t *testing.T) {
 			compiles(t, o)
 		}
 	}
-	for _, kind := range []string{"Namespace", "ServiceAccount", "Secret", "Target", "MaskingRule", "CommandRule", "RecordingStore", "AccessGrant", "AccessProxy", "RoleBinding"} {
+	for _, kind := range []string{"Namespace", "ServiceAccount", "Secret", "Target", "MaskingRule", "CommandRule", "AccessPolicy", "RecordingStore", "AccessGrant", "AccessProxy", "RoleBinding"} {
 		if seen[kind] == 0 {
 			t.Errorf("the samples have no %s", kind)
 		}
@@ -66,6 +66,8 @@ func compiles(t *testing.T, o runtime.Object) {
 	switch o := o.(type) {
 	case *v1alpha1.MaskingRule:
 		a = policy.AssessMaskingRule(o)
+	case *v1alpha1.AccessPolicy:
+		a = policy.AssessAccessPolicy(o)
 	case *v1alpha1.CommandRule:
 		a = policy.AssessCommandRule(o)
 	default:

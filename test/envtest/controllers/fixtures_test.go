@@ -44,7 +44,7 @@ func newPlace() place {
 	DeferCleanup(func() {
 		for _, kind := range []client.Object{
 			&v1alpha1.AccessGrant{}, &v1alpha1.Target{}, &v1alpha1.Session{}, &v1alpha1.RecordingStore{},
-			&v1alpha1.ApprovalRequest{}, &v1alpha1.MaskingRule{}, &v1alpha1.CommandRule{},
+			&v1alpha1.ApprovalRequest{}, &v1alpha1.MaskingRule{}, &v1alpha1.CommandRule{}, &v1alpha1.AccessPolicy{},
 		} {
 			Expect(k8s.DeleteAllOf(ctx, kind, client.InNamespace(p.gate))).To(Succeed())
 		}

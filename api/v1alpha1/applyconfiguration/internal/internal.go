@@ -152,6 +152,42 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: targetSelector
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+- name: com.github.cardea-dev.cardea.api.v1alpha1.AccessPolicy
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.AccessPolicySpec
+    - name: status
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.RuleStatus
+- name: com.github.cardea-dev.cardea.api.v1alpha1.AccessPolicySpec
+  map:
+    fields:
+    - name: limits
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantLimits
+    - name: requires
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantRequirements
+    - name: subjects
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.SubjectPattern
+          elementRelationship: atomic
+    - name: targetSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
 - name: com.github.cardea-dev.cardea.api.v1alpha1.AccessProxy
   map:
     fields:
@@ -569,6 +605,48 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretName
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.GrantLimits
+  map:
+    fields:
+    - name: idleTimeout
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: kubernetes
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesLimits
+    - name: maxDuration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: maxSessions
+      type:
+        scalar: numeric
+    - name: postgres
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.PostgresLimits
+    - name: ssh
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHLimits
+    - name: startWithin
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+- name: com.github.cardea-dev.cardea.api.v1alpha1.GrantRequirements
+  map:
+    fields:
+    - name: deliveries
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.CredentialDelivery
+          elementRelationship: associative
+    - name: reasonPattern
+      type:
+        scalar: string
+    - name: recordingStores
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.cardea-dev.cardea.api.v1alpha1.GrantState
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.HashFunction
@@ -590,6 +668,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesLimits
+  map:
+    fields:
+    - name: exec
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ExecMode
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: secrets
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SecretsMode
 - name: com.github.cardea-dev.cardea.api.v1alpha1.KubernetesMatch
   map:
     fields:
@@ -846,6 +939,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: signature
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.PostgresLimits
+  map:
+    fields:
+    - name: access
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.AccessLevel
+    - name: databases
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.cardea-dev.cardea.api.v1alpha1.PostgresPermissions
   map:
     fields:
@@ -1139,6 +1244,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretRef
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectName
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SSHLimits
+  map:
+    fields:
+    - name: channels
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHChannel
+          elementRelationship: associative
+    - name: logins
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: terminal
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SSHTerminal
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SSHMatch
   map:
     fields:
@@ -1368,6 +1491,24 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.SubjectKind
   scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.SubjectPattern
+  map:
+    fields:
+    - name: kind
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.SubjectKind
+    - name: names
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.cardea-dev.cardea.api.v1alpha1.TLSMode
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.Target

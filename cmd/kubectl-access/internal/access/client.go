@@ -45,7 +45,7 @@ func (p *plugin) connect() (*cluster, error) {
 	}
 	// The kinds are known: asking the server for its own would cost round trips.
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1alpha1.GroupVersion})
-	for _, kind := range []string{"AccessGrant", "AccessLock", "ApprovalRequest", "CommandRule", "MaskingRule", "RecordingStore", "Session", "Target"} {
+	for _, kind := range []string{"AccessGrant", "AccessLock", "AccessPolicy", "ApprovalRequest", "CommandRule", "MaskingRule", "RecordingStore", "Session", "Target"} {
 		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
 	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper})

@@ -296,6 +296,8 @@ func NewObject(kind string) Object {
 		return new(v1alpha1.CommandRule)
 	case "RecordingStore":
 		return new(v1alpha1.RecordingStore)
+	case "AccessPolicy":
+		return new(v1alpha1.AccessPolicy)
 	case "AccessLock":
 		return new(v1alpha1.AccessLock)
 	case "ApprovalRequest":

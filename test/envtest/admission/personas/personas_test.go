@@ -79,7 +79,7 @@ func prepare() error {
 
 // kinds of the API, and what else a persona might reach for.
 var (
-	declared = []string{"targets", "maskingrules", "commandrules", "recordingstores", "accessgrants", "accesslocks", "accessproxies"}
+	declared = []string{"targets", "maskingrules", "commandrules", "recordingstores", "accesspolicies", "accessgrants", "accesslocks", "accessproxies"}
 	own      = append([]string{"sessions", "approvalrequests"}, declared...)
 	foreign  = []string{"/secrets", "/configmaps", "/pods", "/pods/exec", "/serviceaccounts", "/serviceaccounts/token", "/events",
 		"apps/deployments", "rbac.authorization.k8s.io/roles", "rbac.authorization.k8s.io/rolebindings", "coordination.k8s.io/leases"}
@@ -94,20 +94,20 @@ func TestRights(t *testing.T) {
 	write := []string{"create", "update", "patch", "delete"}
 	cases := map[string]map[string][]string{
 		"cardea-admin": {
-			"targets": verbs, "maskingrules": verbs, "commandrules": verbs, "recordingstores": verbs, "accessgrants": verbs, "accesslocks": verbs, "accessproxies": verbs,
+			"targets": verbs, "maskingrules": verbs, "commandrules": verbs, "recordingstores": verbs, "accesspolicies": verbs, "accessgrants": verbs, "accesslocks": verbs, "accessproxies": verbs,
 			"sessions": append([]string{"update", "patch"}, read...), "approvalrequests": read,
 		},
 		"cardea-policy-editor": {
-			"targets": append(write, read...), "maskingrules": append(write, read...), "commandrules": append(write, read...), "recordingstores": append(write, read...),
+			"targets": append(write, read...), "maskingrules": append(write, read...), "commandrules": append(write, read...), "recordingstores": append(write, read...), "accesspolicies": append(write, read...),
 			"accessgrants": read, "accesslocks": read,
 		},
-		"cardea-requester": {"accessgrants": append(write, read...), "targets": read, "approvalrequests": read},
+		"cardea-requester": {"accessgrants": append(write, read...), "targets": read, "accesspolicies": read, "approvalrequests": read},
 		"cardea-approver": {
 			"approvalrequests/status": {"get", "update", "patch"},
 			"approvalrequests":        read, "accessgrants": read, "targets": read, "sessions": read,
 		},
 		"cardea-auditor": {
-			"targets": read, "maskingrules": read, "commandrules": read, "recordingstores": read, "accessgrants": read, "accesslocks": read, "accessproxies": read,
+			"targets": read, "maskingrules": read, "commandrules": read, "recordingstores": read, "accesspolicies": read, "accessgrants": read, "accesslocks": read, "accessproxies": read,
 			"approvalrequests": read, "sessions": read, "/configmaps": read,
 		},
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,7 +79,7 @@ func serve(ctx context.Context, stopped chan<- error) error {
 	if err != nil {
 		return err
 	}
-	if err := webhooks.SetupWithManager(mgr); err != nil {
+	if err := webhooks.SetupWithManager(mgr, "cardea-system"); err != nil {
 		return err
 	}
 	go func() { stopped <- mgr.Start(ctx) }()
@@ -299,11 +301,45 @@ func TestGrantWarnings(t *testing.T) {
 	}
 }
 
+// TestGrantsThatPoliciesRefuse finds a sentence for each reason, and that what is there
+// already can be changed and revoked whatever policies say.
+func TestGrantsThatPoliciesRefuse(t *testing.T) {
+	const elsewhere = "{metadata: {name: policed, namespace: other-gate}, spec: {targetRef: {name: policed}}}"
+	for _, name := range []string{"other-gate", "cardea-system"} {
+		if err := admin.Create(t.Context(), apiserver.Namespace(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := apiserver.Object(apiserver.Grant, elsewhere)
+	for _, o := range []client.Object{
+		before, apiserver.Object(apiserver.Target, `{metadata: {name: policed, namespace: other-gate}}`),
+		apiserver.Object(apiserver.AccessPolicy, `{metadata: {namespace: other-gate}, spec: {targetSelector: {matchLabels: null}, limits: {maxDuration: 1m}, requires: {reasonPattern: DEV-}}}`),
+		apiserver.Object(apiserver.AccessPolicy, `{metadata: {namespace: cardea-system}, spec: {targetSelector: {matchLabels: null}, subjects: null, limits: {startWithin: 0s}}}`),
+	} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := apiserver.Object(apiserver.Grant, `{metadata: {name: refused, namespace: other-gate}, spec: {targetRef: {name: policed}, startsAt: "2098-01-01T00:00:00Z"}}`)
+	for _, want := range []string{"AccessPolicy other-gate/prod permits at most 1m", "requires a reason that contains", "AccessPolicy cardea-system/prod permits a start at most 0s ahead"} {
+		// The operator's cache may be a moment behind.
+		gomega.NewWithT(t).Eventually(func() string { return fmt.Sprint(admin.Create(t.Context(), refused, client.DryRunAll)) }).
+			WithTimeout(time.Minute).Should(gomega.ContainSubstring(want))
+	}
+	for _, patch := range []string{`{"metadata":{"labels":{"a":"b"}}}`, `{"spec":{"desiredState":"Revoked"}}`} {
+		if err := admin.Patch(t.Context(), before, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestRulesThatDoNotCompile(t *testing.T) {
 	rules := map[string]struct{ manifest, patch, want string }{
 		"good masks":    {apiserver.MaskingRule, "", ""},
 		"good commands": {apiserver.CommandRule, "", ""},
 		"bad label key": {apiserver.MaskingRule, `{spec: {targetSelector: {matchLabels: {"not a key": x}}}}`, "spec.targetSelector.matchLabels: Invalid value"},
+		"good policy":   {apiserver.AccessPolicy, "", ""},
+		"bad policy":    {apiserver.AccessPolicy, `{spec: {requires: {reasonPattern: "("}}}`, "missing closing )"},
 		"bad label":     {apiserver.CommandRule, `{spec: {targetSelector: {matchExpressions: [{key: "a b", operator: Exists}]}}}`, "spec.targetSelector.matchExpressions[0].key"},
 	}
 	for name, c := range rules {

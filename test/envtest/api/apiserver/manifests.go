@@ -91,6 +91,15 @@ spec:
   match: [{sql: {statements: [Drop]}}]
   action: Deny
 `
+	AccessPolicy = `
+apiVersion: access.cardea.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: prod, namespace: shop-gate}
+spec:
+  targetSelector: {matchLabels: {tier: prod}}
+  subjects: [{kind: ServiceAccount, namespaces: [shop], names: ["report-*"]}]
+  limits: {maxDuration: 8h}
+`
 	RecordingStore = `
 apiVersion: access.cardea.dev/v1alpha1
 kind: RecordingStore
