@@ -118,6 +118,19 @@ type SessionRecording struct {
 	// +optional
 	Digest string `json:"digest,omitempty"`
 
+	// recorder is who closed the recording: a proxy's spool, by a name that it gave itself. It is
+	// set once the recording is Complete, as number is.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Recorder string `json:"recorder,omitempty"`
+
+	// number is the place of the recording among those that its recorder closed for its store,
+	// from 1 without gaps. Each holds the digest of the one before, so that a missing one is
+	// noticed, for example by `kubectl access verify --all`.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Number int64 `json:"number,omitempty"`
+
 	// state is Open, Complete or Cut.
 	// +optional
 	State RecordingState `json:"state,omitempty"`

@@ -17,7 +17,6 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 
-	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
 	"github.com/cardea-dev/cardea/proxy/backend"
 	"github.com/cardea-dev/cardea/proxy/backend/files"
@@ -81,9 +80,7 @@ func run(ctx context.Context, o *options) error {
 	var g *gate.Gate
 	spool, err := recording.NewSpool(recording.Config{Dir: o.spool, Key: src.Recorder,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return src.store, nil },
-		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
-			g.Progress(session, segments, digest, state)
-		}})
+		Progress: func(session string, s recording.Stored) { g.Progress(session, s) }})
 	if err != nil {
 		return err
 	}

@@ -196,17 +196,17 @@ func (p *pool) finish(t *track, reason string, now time.Time) {
 
 // Progress notes how far the recording of a session was stored. It does not block; it is
 // what a Spool's Progress is for.
-func (g *Gate) Progress(session string, segments int, digest string, state v1alpha1.RecordingState) {
+func (g *Gate) Progress(session string, stored recording.Stored) {
 	g.shared.mu.Lock()
 	t := g.shared.known[session]
 	if t == nil && !g.shared.adopted {
-		g.shared.early[session] = func(t *track) { t.progress(segments, digest, state) }
+		g.shared.early[session] = func(t *track) { t.progress(stored) }
 	}
 	g.shared.mu.Unlock()
 	if t == nil {
 		return
 	}
-	t.progress(segments, digest, state)
+	t.progress(stored)
 	if t.settled() {
 		g.objects.touch(t)
 	} else {

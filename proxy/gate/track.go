@@ -40,14 +40,12 @@ type track struct {
 	idleUntil   time.Time // while it waits for another connection
 	endedAt     time.Time
 	endReason   string
-	segments    int
-	digest      string
-	state       v1alpha1.RecordingState
+	stored      recording.Stored
 }
 
 func newTrack(name, namespace, proxy string, a *policy.Admission, now time.Time) *track {
 	return &track{
-		name: name, namespace: namespace, key: keyOf(a), request: a.Request, state: v1alpha1.RecordingOpen,
+		name: name, namespace: namespace, key: keyOf(a), request: a.Request, stored: recording.Stored{State: v1alpha1.RecordingOpen},
 		spec: v1alpha1.SessionSpec{
 			DesiredState: v1alpha1.SessionActive,
 			GrantRef:     v1alpha1.ObjectIdentity{Name: a.Grant.Name, UID: a.Grant.UID, Generation: a.Grant.Generation},
@@ -65,9 +63,9 @@ func keyOf(a *policy.Admission) trackKey {
 }
 
 // progress notes how far the recording was stored.
-func (t *track) progress(segments int, digest string, state v1alpha1.RecordingState) {
+func (t *track) progress(stored recording.Stored) {
 	t.mu.Lock()
-	t.segments, t.digest, t.state = segments, digest, state
+	t.stored = stored
 	t.mu.Unlock()
 }
 
@@ -84,7 +82,7 @@ func (t *track) finish(now time.Time, reason string) {
 func (t *track) settled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.endedAt.IsZero() && (t.state == v1alpha1.RecordingComplete || t.state == v1alpha1.RecordingCut)
+	return !t.endedAt.IsZero() && (t.stored.State == v1alpha1.RecordingComplete || t.stored.State == v1alpha1.RecordingCut)
 }
 
 // object returns the Session object as it is now.
@@ -101,7 +99,8 @@ func (t *track) object() *v1alpha1.Session {
 		Connections: int64(t.connections),
 		Commands: v1alpha1.CommandCounters{Forwarded: t.counters.Forwarded.Load(), Denied: t.counters.Denied.Load(),
 			Held: t.counters.Held.Load()},
-		Recording: v1alpha1.SessionRecording{Store: t.key.store, Segments: int32(t.segments), Digest: t.digest, State: t.state}, //nolint:gosec // at most a million
+		Recording: v1alpha1.SessionRecording{Store: t.key.store, Segments: int32(t.stored.Segments), Digest: t.stored.Digest, State: t.stored.State, //nolint:gosec // at most a million
+			Recorder: t.stored.Recorder, Number: int64(t.stored.Number)}, //nolint:gosec // counts recordings
 	}
 	condition := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonActive,
 		Message: "the session is open", LastTransitionTime: metav1.NewTime(t.spec.StartedAt.Time)}
@@ -111,7 +110,7 @@ func (t *track) object() *v1alpha1.Session {
 		condition.Reason, condition.Message = v1alpha1.ReasonEnded, "the session ended: "+t.endReason
 		condition.LastTransitionTime = metav1.NewTime(t.endedAt)
 	}
-	if t.state == v1alpha1.RecordingCut {
+	if t.stored.State == v1alpha1.RecordingCut {
 		condition.Reason, condition.Message = v1alpha1.ReasonCut, "the proxy was lost; the recording holds every command up to then"
 	}
 	meta.SetStatusCondition(&o.Status.Conditions, condition)

@@ -92,6 +92,10 @@ func TestKilledAtAnyInstruction(t *testing.T) {
 	if left := files(t, filepath.Join(root, "spool")); len(left) > 0 {
 		t.Errorf("left in the spool: %v", left)
 	}
+	// Every recording has a place, whenever the process died, and no place is empty.
+	if wrong := audit(t, &recording.Audit{}, load(t, f.store), nil); len(wrong) > 0 {
+		t.Error(strings.Join(wrong, "\n"))
+	}
 	for session, last := range accepted {
 		if refs, _ := f.store.List(t.Context(), session); last == 0 && len(refs) == 0 {
 			continue

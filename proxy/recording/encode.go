@@ -70,10 +70,11 @@ func rareContent(e *Event) any {
 func appendCommand(dst []byte, c *Command) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendUint(dst, c.ID, 10)
+	// The decision stands before all that may be long: see tallyOf.
+	dst = appendString(append(dst, `,"decision":`...), c.Decision)
 	dst = appendString(append(dst, `,"text":`...), c.Text)
 	dst = appendStrings(dst, `,"params":`, c.Parameters)
 	dst = appendField(dst, `,"digest":`, c.Digest)
-	dst = appendString(append(dst, `,"decision":`...), c.Decision)
 	dst = appendField(dst, `,"code":`, c.Code)
 	dst = appendField(dst, `,"rule":`, c.Rule)
 	dst = appendField(dst, `,"message":`, c.Message)

@@ -87,14 +87,14 @@ type Connected struct {
 // Command is a command and the decision on it.
 type Command struct {
 	// ID counts the commands of a session from 1; responses refer to it.
-	ID         uint64   `json:"id"`
+	ID uint64 `json:"id"`
+	// Decision is Allowed, Denied, Approved, or Prepared: sent to be prepared, not executed.
+	Decision   string   `json:"decision"`
 	Text       string   `json:"text"`
 	Parameters []string `json:"params,omitempty"`
 	// Digest is the keyed SHA-256 of the exact bytes in hex, set where Text is not all of them:
 	// without the key nobody can try what was redacted.
 	Digest string `json:"digest,omitempty"`
-	// Decision is Allowed, Denied, Approved, or Prepared: sent to be prepared, not executed.
-	Decision string `json:"decision"`
 	// Code, Rule and Message of a refusal; Rule also for other decisions by a rule.
 	Code    string   `json:"code,omitempty"`
 	Rule    string   `json:"rule,omitempty"`

@@ -26,7 +26,10 @@ type progress struct {
 	Split    bool      `json:"split,omitempty"` // the last one ended within an event
 	Begun    time.Time `json:"begun"`           // time of the first event
 	Time     time.Time `json:"time"`            // not after that of any later event
+	Tally    Tally     `json:"tally"`           // of the events that begin in what is stored
 	Done     bool      `json:"done,omitempty"`
+	Recorder string    `json:"recorder,omitempty"` // the place of the manifest
+	Number   uint64    `json:"number,omitempty"`
 	Cut      bool      `json:"cut,omitempty"`
 }
 
@@ -37,6 +40,8 @@ type parcel struct {
 	Begin, End int64
 	// Next is the sequence of the event to which the byte at End belongs.
 	Next uint64
+	// Tally is that of the events that begin in it.
+	Tally Tally
 }
 
 // parcelHeader is the first line of a parcel's file; the segment's data follows.
@@ -46,6 +51,7 @@ type parcelHeader struct {
 	Begin int64  `json:"begin"`
 	End   int64  `json:"end"`
 	Next  uint64 `json:"next"`
+	Tally Tally  `json:"tally"`
 }
 
 func (p *parcel) encode() ([]byte, error) {
@@ -53,7 +59,7 @@ func (p *parcel) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := json.Marshal(parcelHeader{Seal: string(seal), Grant: p.Grant, Begin: p.Begin, End: p.End, Next: p.Next})
+	h, err := json.Marshal(parcelHeader{Seal: string(seal), Grant: p.Grant, Begin: p.Begin, End: p.End, Next: p.Next, Tally: p.Tally})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +86,7 @@ func decodeParcel(b []byte) (*parcel, error) {
 	if s.Bytes != len(data) || s.DataSum != sumOf(data) {
 		return nil, errDamaged
 	}
-	return &parcel{Segment: s, Begin: h.Begin, End: h.End, Next: h.Next}, nil
+	return &parcel{Segment: s, Begin: h.Begin, End: h.End, Next: h.Next, Tally: h.Tally}, nil
 }
 
 // writeWhole replaces a file so that a reader, after a crash too, finds the old content or

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cardea-dev/cardea/proxy/credentials"
@@ -56,11 +57,16 @@ func ParseKey(certPEM, keyPEM []byte) (*Key, error) {
 func (k *Key) Sign(s *Segment, at time.Time) {
 	s.Encoding = EncodingZstd
 	s.Bytes, s.DataSum = len(s.Data), sumOf(s.Data)
-	s.Signed = at.UTC().Round(0)
+	s.Signed, s.Final = at.UTC().Round(0), s.Manifest != nil
 	s.Certificate = k.certificate
 	header := s.Header()
 	s.Digest = sumOf(header)
 	s.Signature = ed25519.Sign(k.private, header)
+}
+
+// isDigest reports whether s has the form of a digest.
+func isDigest(s string) bool {
+	return len(s) == 2*sha256.Size && strings.Trim(s, hexDigits) == ""
 }
 
 func sumOf(b []byte) string {

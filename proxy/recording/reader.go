@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Ref names one stored segment.
@@ -32,6 +33,13 @@ type Anchor struct {
 	Digest   string
 	// Ended says that the recording has an end.
 	Ended bool
+	// Recorder, Number and Store are the place of the recording's manifest; a zero Number says
+	// nothing.
+	Recorder string
+	Number   uint64
+	Store    string
+	// EndedAt is when the session ended; zero if that is not known.
+	EndedAt time.Time
 	// Trust is whose signatures count. Without it a signature is held to the certificate that
 	// lies beside it alone, which whoever writes the store can make.
 	Trust *Trust
@@ -71,6 +79,11 @@ type Result struct {
 	// Complete says that the recording has its last event; Cut that this event was added for
 	// a process that died.
 	Complete, Cut bool
+	// Manifest of the final segment, if its signature is good, and when it was signed.
+	Manifest *Manifest
+	Signed   time.Time
+	// Expired says, of an Audit, that nothing is there and nothing need be.
+	Expired bool
 	// Problems are in the order of the recording. None means that the chain is intact.
 	Problems []Problem
 }
@@ -138,6 +151,12 @@ type reader struct {
 	broken   bool    // a problem was found
 	last     Segment // without data
 	signer   *signer // of the last segment
+	tally    Tally
+	begun    time.Time // of the first event
+	ended    time.Time // of the last one
+	reason   string
+	started  *Started
+	gaps     bool // not all events were read
 }
 
 // problem notes what is wrong.
@@ -203,7 +222,7 @@ func (r *reader) gap() {
 	if len(r.carry) > 0 {
 		r.carry = nil
 	}
-	r.previous, r.first = nil, 0
+	r.previous, r.first, r.gaps = nil, 0, true
 }
 
 func same(a, b *Segment) bool {
@@ -242,6 +261,8 @@ func (r *reader) segment(s *Segment, index int, name string) error {
 	}
 	if err := r.signedBy(s); err != nil {
 		at("%v", err)
+	} else if s.Session == r.session && s.Manifest != nil {
+		r.result.Manifest, r.result.Signed = s.Manifest, s.Signed
 	}
 	if r.previous != nil && s.Previous != *r.previous {
 		at("does not continue the segment before: it follows %s, and that one is %s", orNone(s.Previous), orNone(*r.previous))
@@ -262,7 +283,7 @@ func (r *reader) segment(s *Segment, index int, name string) error {
 	raw, err := s.content()
 	if err != nil {
 		at("cannot be read: %v", err)
-		r.carry, r.first = nil, 0
+		r.carry, r.first, r.gaps = nil, 0, true
 		return nil
 	}
 	return r.events(raw, s, index, name)
@@ -333,12 +354,18 @@ func (r *reader) event(line []byte, sequence uint64, index int, name string) err
 	var e Event
 	if err := json.Unmarshal(line, &e); err != nil {
 		at(fmt.Sprintf("cannot be read: %v", err))
+		r.gaps = true
 		return nil
 	}
 	if e.Sequence != sequence {
 		at(fmt.Sprintf("says that it is event %d", e.Sequence))
 	}
 	r.result.Events++
+	r.tally.count(&e)
+	r.ended = e.Time
+	if e.Started != nil && sequence == 1 {
+		r.started, r.begun = e.Started, e.Time
+	}
 	switch {
 	case r.result.Complete:
 		at("follows the end of the session")
@@ -353,37 +380,10 @@ func (r *reader) event(line []byte, sequence uint64, index int, name string) err
 		at(fmt.Sprintf("is of namespace %q, and the recorder that signed it is of %q", e.Started.Namespace, r.signer.namespace))
 	}
 	if e.Ended != nil {
-		r.result.Complete, r.result.Cut = true, e.Ended.Recovered
+		r.result.Complete, r.result.Cut, r.reason = true, e.Ended.Recovered, e.Ended.Reason
 	}
 	return r.each(Entry{Event: e, Verified: !r.broken})
 }
 
 // ErrNotFound says that there is no such recording.
 var ErrNotFound = errors.New("there is no such recording")
-
-// finish verifies the end of the recording.
-func (r *reader) finish() {
-	if r.next < r.anchor.Segments {
-		r.missing(r.next, r.anchor.Segments)
-		return
-	}
-	at := func(reason string) {
-		r.problem(Problem{Segment: max(r.next-1, 0), Reason: reason})
-	}
-	switch {
-	case r.next == 0:
-		if r.anchor.Ended {
-			at("missing")
-		}
-	case len(r.carry) > 0:
-		if r.last.Final {
-			at("is final and ends within an event")
-		} else if r.anchor.Ended {
-			at("the recording ends within an event: its end is missing")
-		}
-	case r.last.Final != r.result.Complete && !r.broken:
-		at("the last segment and the last event do not agree on whether the recording ends here")
-	case r.anchor.Ended && !r.last.Final:
-		at("the session has ended, and the final segment is missing")
-	}
-}

@@ -152,9 +152,9 @@ func TestReaderFindsTampering(t *testing.T) {
 		"another beside it":        {func(c shelf) shelf { return append(c, other[1]) }, s.anchor(), "another segment of the same index"},
 		"another before it":        {func(c shelf) shelf { return slices.Insert(c, 1, other[1]) }, s.anchor(), "another segment of the same index"},
 		"replaced as a whole":      {func(c shelf) shelf { return other }, s.anchor(), "the Session says"},
-		"not final":                {func(c shelf) shelf { c[n-1].Final = false; return c }, s.anchor(), "was altered"},
-		"not final, resealed":      {func(c shelf) shelf { c[n-1].Final = false; return c.seal() }, recording.Anchor{}, "do not agree"},
-		"final too early":          {func(c shelf) shelf { c[0].Final = true; return c.seal() }, recording.Anchor{}, "follows the final segment"},
+		"not final":                {func(c shelf) shelf { c[n-1].Manifest = nil; return c }, s.anchor(), "was altered"},
+		"not final, resealed":      {func(c shelf) shelf { c[n-1].Manifest = nil; return c.seal() }, recording.Anchor{}, "do not agree"},
+		"final too early":          {func(c shelf) shelf { c[0].Manifest = c[n-1].Manifest; return c.seal() }, recording.Anchor{}, "follows the final segment"},
 		"sequence in header":       {func(c shelf) shelf { c[1].Last++; return c.seal() }, recording.Anchor{}, "ends with event"},
 		"index in header":          {func(c shelf) shelf { c[0].Index = 7; return c[:1].seal() }, recording.Anchor{}, "segment 0: missing"},
 		"no such index":            {func(c shelf) shelf { c[n-1].Index = -1; return c }, recording.Anchor{}, "no segment has such an index"},
@@ -206,7 +206,7 @@ func bomb(t *testing.T) []byte {
 
 func TestReaderMarksWhatFollowsAProblem(t *testing.T) {
 	s := makeShelf(t, "s1", "select 1").clone()
-	s[1].Final = true
+	s[1].Manifest = s[len(s)-1].Manifest
 	var verified, not int
 	_, err := recording.Read(t.Context(), s, "s1", recording.Anchor{}, func(e recording.Entry) error {
 		if e.Verified {

@@ -45,14 +45,16 @@ type Segment struct {
 	Previous string // digest of the preceding segment, empty for the first
 	First    uint64 // sequence of the first event of which a byte is in it
 	Last     uint64 // sequence of the last event of which a byte is in it
-	Final    bool   // the recording ends here
 	Data     []byte // JSON lines, encoded as Encoding says
+	// Manifest sums the recording up; it is there exactly if the recording ends here.
+	Manifest *Manifest
 
 	// What Key.Sign sets. Digests are SHA-256 in lower-case hex.
 	Encoding    string    // of Data: EncodingZstd
 	Bytes       int       // length of Data
 	DataSum     string    // digest of Data
 	Signed      time.Time // when it was signed, in UTC
+	Final       bool      // Manifest is there
 	Digest      string    // of Header, and so of all the above
 	Signature   []byte    // of Header: Ed25519 (RFC 8032)
 	Certificate []byte    // of the key, in DER

@@ -63,9 +63,21 @@ func (s *Spool) Recover(ctx context.Context) ([]Recovered, error) {
 			found = append(found, *r)
 		}
 	}
+	s.chain.adopt(s.finals())
 	slices.SortFunc(found, func(a, b Recovered) int { return strings.Compare(a.Started.Session, b.Started.Session) })
 	s.kick()
 	return found, errors.Join(failed...)
+}
+
+// finals are the final segments on their way.
+func (s *Spool) finals() []*parcel {
+	var kept []*parcel
+	for _, t := range s.all() {
+		if t.pending != nil && t.pending.Manifest != nil {
+			kept = append(kept, t.pending)
+		}
+	}
+	return kept
 }
 
 func (s *Spool) recoverOne(ctx context.Context, session string, names []string) (*Recovered, error) {
@@ -105,7 +117,7 @@ func (s *Spool) recoverOne(ctx context.Context, session string, names []string) 
 		return nil, err
 	}
 	if t.progress.Done && s.c.Progress != nil {
-		s.c.Progress(session, t.progress.Segments, t.progress.Previous, t.state())
+		s.c.Progress(session, t.stored())
 	}
 	return &Recovered{Started: t.started, Cut: t.progress.Cut, StartedAt: t.begun, LastEvent: t.last, Reason: t.reason}, nil
 }

@@ -19,14 +19,17 @@ const (
 	EncodingZstd = "zstd"
 
 	headerFormat = "cardea-recording-segment/2"
-	digestLength = 64
 )
 
 // Header returns the canonical header of s: what is signed, and what the digest of the
 // segment is of. docs/recording-format.md defines it.
 func (s *Segment) Header() []byte {
-	return fmt.Appendf(nil, "%s\nsession: %s\nindex: %d\nprevious: %s\nfirst: %d\nlast: %d\nfinal: %t\nencoding: %s\nbytes: %d\ndata: %s\nsigned: %s\n\n",
-		headerFormat, s.Session, s.Index, s.Previous, s.First, s.Last, s.Final, s.Encoding, s.Bytes, s.DataSum, s.Signed.Format(time.RFC3339Nano))
+	h := fmt.Appendf(make([]byte, 0, 1<<10), "%s\nsession: %s\nindex: %d\nprevious: %s\nfirst: %d\nlast: %d\nencoding: %s\nbytes: %d\ndata: %s\nsigned: %s\nfinal: %t\n",
+		headerFormat, s.Session, s.Index, s.Previous, s.First, s.Last, s.Encoding, s.Bytes, s.DataSum, s.Signed.Format(time.RFC3339Nano), s.Manifest != nil)
+	if s.Manifest != nil {
+		h = s.Manifest.append(h)
+	}
+	return append(h, '\n')
 }
 
 // parseHeader is the inverse of Header: nothing but what Header returns is read.
@@ -35,8 +38,11 @@ func parseHeader(text string) (Segment, error) {
 	h.line(headerFormat)
 	s := Segment{
 		Session: h.field("session"), Index: int(h.number("index", MaxSegments-1)), Previous: h.field("previous"),
-		First: h.number("first", 1<<63), Last: h.number("last", 1<<63), Final: h.flag("final"),
-		Encoding: h.field("encoding"), Bytes: int(h.number("bytes", MaxSegmentData)), DataSum: h.field("data"), Signed: h.time("signed"),
+		First: h.number("first", maxCount), Last: h.number("last", maxCount),
+		Encoding: h.field("encoding"), Bytes: int(h.number("bytes", MaxSegmentData)), DataSum: h.field("data"), Signed: h.time("signed"), Final: h.flag("final"),
+	}
+	if s.Final {
+		s.Manifest = readManifest(&h)
 	}
 	h.line("")
 	switch {
@@ -44,7 +50,7 @@ func parseHeader(text string) (Segment, error) {
 		return s, h.err
 	case !ValidSession(s.Session):
 		return s, errors.New("its header names no session")
-	case s.Previous != "" && len(s.Previous) != digestLength, len(s.DataSum) != digestLength:
+	case s.Previous != "" && !isDigest(s.Previous), !isDigest(s.DataSum):
 		return s, errors.New("its header holds what is no digest")
 	case string(s.Header()) != text:
 		return s, errors.New("its header is not in the canonical form")

@@ -225,16 +225,15 @@ func (t *tape) shipOne(ctx context.Context, end int64) error {
 		if err != nil {
 			return err
 		}
-		b, err := p.encode()
-		if err != nil {
-			return fmt.Errorf("encode segment: %w", err)
-		}
-		if err := s.writeWhole(s.path(t.started.Session, "pending"), b); err != nil {
-			return fmt.Errorf("keep segment: %w", lost(err))
+		if err := t.keep(p); err != nil {
+			return err
 		}
 		t.pending = p
 	}
 	p := t.pending
+	if err := s.chain.settle(s.writeWhole); err != nil {
+		return err
+	}
 	put, cancel := context.WithTimeout(ctx, s.c.Limits.PutTimeout)
 	defer cancel()
 	if err := t.store.Put(put, p.Segment); err != nil {
@@ -248,7 +247,10 @@ func (t *tape) advance(p *parcel) error {
 	s := t.spool
 	t.mu.Lock()
 	next := progress{Version: 1, Started: t.started, Segments: p.Index + 1, Previous: p.Digest, Offset: p.End, Sequence: p.Next, Split: p.Last == p.Next,
-		Begun: t.begun, Time: t.last, Done: p.Final, Cut: t.progress.Cut}
+		Begun: t.begun, Time: t.last, Tally: t.progress.Tally.plus(p.Tally), Done: p.Final, Cut: t.progress.Cut}
+	if p.Final {
+		next.Recorder, next.Number = p.Manifest.Recorder, p.Manifest.Number
+	}
 	t.mu.Unlock()
 	b, err := json.Marshal(next)
 	if err != nil {
@@ -260,10 +262,10 @@ func (t *tape) advance(p *parcel) error {
 	t.pending = nil
 	t.mu.Lock()
 	t.progress = next
-	state := t.state()
+	stored := t.stored()
 	t.mu.Unlock()
 	if s.c.Progress != nil {
-		s.c.Progress(t.started.Session, next.Segments, next.Previous, state)
+		s.c.Progress(t.started.Session, stored)
 	}
 	s.announce()
 	return nil
@@ -308,8 +310,8 @@ func (t *tape) reclaim() error {
 
 // cut makes the next segment of what lies before end.
 func (t *tape) cut(end int64) (*parcel, error) {
-	s := t.spool
 	t.mu.Lock()
+	split := t.progress.Split
 	from, index := t.progress.Offset, t.progress.Segments
 	sequence, previous := t.progress.Sequence, t.progress.Previous
 	chunks := append([]chunk(nil), t.chunks...)
@@ -333,14 +335,12 @@ func (t *tape) cut(end int64) (*parcel, error) {
 	if raw[len(raw)-1] == '\n' {
 		p.Last--
 	}
+	p.Tally = tallyOf(raw, split)
 	t.mu.Lock()
-	p.Final = t.whole(p.End)
-	t.mu.Unlock()
-	key := s.c.Key()
-	if key == nil {
-		return nil, errors.New("sign segment: the recorder has no key")
+	if t.whole(p.End) {
+		p.Manifest = t.manifest(p)
 	}
-	key.Sign(&p.Segment, s.c.Clock.Now())
+	t.mu.Unlock()
 	return p, nil
 }
 

@@ -75,10 +75,19 @@ type Config struct {
 	// opened, where an error refuses the session, and for each session found by Recover, where
 	// it is tried again until it succeeds. Required.
 	StoreFor func(ctx context.Context, s Started) (Store, error)
-	// Progress, if set, is told of each stored segment: how many there are now, the digest of
-	// the last, and Complete or Cut with the final one. Calls for one session come in order.
+	// Progress, if set, is told of each stored segment. Calls for one session come in order.
 	// After a crash the last call may come twice. It must not block.
-	Progress func(session string, segments int, digest string, state v1alpha1.RecordingState)
+	Progress func(session string, s Stored)
+}
+
+// Stored says how far a recording was stored.
+type Stored struct {
+	Segments int
+	Digest   string // of the last segment
+	State    v1alpha1.RecordingState
+	// Recorder and Number are those of the manifest, once the final segment is stored.
+	Recorder string
+	Number   uint64
 }
 
 // Spool keeps recordings on disk until a store has them. It is safe for concurrent use.
@@ -93,6 +102,7 @@ type Spool struct {
 	wake    chan struct{} // holds one token when there may be something to ship
 	bytes   atomic.Int64  // what the recordings take on disk
 	reserve *reserve
+	chain   *chain
 	maps    bool // busy sessions map the end of their files
 
 	mu       sync.Mutex
@@ -130,6 +140,10 @@ func NewSpool(c Config) (*Spool, error) {
 	s := &Spool{c: c, dir: dir, lock: lock, wake: make(chan struct{}, 1), tapes: map[string]*tape{}, freed: make(chan struct{}),
 		reserve: &reserve{path: filepath.Join(dir, "reserve")}}
 	s.maps = canMap(dir)
+	if s.chain, err = loadChain(dir); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
 	if err := s.reserve.fill(); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open spool: %w", err)

@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/recording"
 	"github.com/cardea-dev/cardea/proxy/recording/store/dir"
 	"github.com/cardea-dev/cardea/test/recorder"
@@ -83,10 +82,10 @@ func newFixture(t *testing.T, o options) *fixture {
 	var err error
 	f.spool, err = recording.NewSpool(recording.Config{Dir: o.dir, Key: recorder.Key, Limits: o.limits, Clock: o.clock,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
-		Progress: func(session string, segments int, digest string, state v1alpha1.RecordingState) {
+		Progress: func(session string, at recording.Stored) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.progress[session] = append(f.progress[session], fmt.Sprintf("%d %s", segments, state))
+			f.progress[session] = append(f.progress[session], fmt.Sprintf("%d %s", at.Segments, at.State))
 		}})
 	if err != nil {
 		t.Fatal(err)

@@ -353,6 +353,11 @@ func (t *tape) isClosed() bool {
 	return t.closed
 }
 
+// stored says how far the recording was stored. t.mu is held.
+func (t *tape) stored() Stored {
+	return Stored{Segments: t.progress.Segments, Digest: t.progress.Previous, State: t.state(), Recorder: t.progress.Recorder, Number: t.progress.Number}
+}
+
 func (t *tape) state() v1alpha1.RecordingState {
 	switch {
 	case !t.progress.Done:

@@ -184,7 +184,7 @@ func TestApprovalRequests(t *testing.T) {
 func TestStore(t *testing.T) {
 	b, _ := start(t)
 	s := configmap.New(b.Core(), gate)
-	seg := recorder.Sign(recording.Segment{Session: "report-agent-fghij", Grant: "report-agent", First: 1, Last: 1, Final: true, Data: []byte("x")})
+	seg := recorder.Sign(recording.Segment{Session: "report-agent-fghij", Grant: "report-agent", First: 1, Last: 1, Data: []byte("x")})
 	if err := s.Put(t.Context(), seg); err != nil {
 		t.Fatal(err)
 	}

@@ -1395,6 +1395,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: number
+      type:
+        scalar: numeric
+    - name: recorder
+      type:
+        scalar: string
     - name: segments
       type:
         scalar: numeric

@@ -34,8 +34,8 @@ func record(t *testing.T, store recording.Store, session string) v1alpha1.Sessio
 		Dir:      t.TempDir(),
 		Key:      recorder.Key,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
-		Progress: func(_ string, segments int, digest string, state v1alpha1.RecordingState) {
-			status = v1alpha1.SessionRecording{Segments: int32(segments), Digest: digest, State: state}
+		Progress: func(_ string, at recording.Stored) {
+			status = v1alpha1.SessionRecording{Segments: int32(at.Segments), Digest: at.Digest, State: at.State, Recorder: at.Recorder, Number: int64(at.Number)}
 		},
 	})
 	if err != nil {

@@ -86,7 +86,7 @@ func proxyOf(namespace string) (kubernetes.Interface, error) {
 }
 
 func segment(session string, index int, size int) recording.Segment {
-	s := recording.Segment{Session: session, Grant: "report-agent", Index: index, Previous: strings.Repeat("0", 64), First: 3, Last: 9, Final: true, Data: make([]byte, size)}
+	s := recording.Segment{Session: session, Grant: "report-agent", Index: index, Previous: strings.Repeat("0", 64), First: 3, Last: 9, Data: make([]byte, size)}
 	_, _ = rand.NewChaCha8([32]byte{byte(size)}).Read(s.Data)
 	return recorder.Sign(s)
 }

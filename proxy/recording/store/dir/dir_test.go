@@ -13,7 +13,7 @@ import (
 )
 
 func segment(index int, data string) recording.Segment {
-	s := recording.Segment{Session: "s1", Grant: "g", Index: index, First: 1, Last: 2, Final: true, Data: []byte(data)}
+	s := recording.Segment{Session: "s1", Grant: "g", Index: index, First: 1, Last: 2, Data: []byte(data)}
 	return recorder.Sign(s)
 }
 

@@ -18,6 +18,13 @@ type SessionRecordingApplyConfiguration struct {
 	// digest is the SHA-256 of the last stored segment's header and content, in lower-case
 	// hex; each segment holds its predecessor's.
 	Digest *string `json:"digest,omitempty"`
+	// recorder is who closed the recording: a proxy's spool, by a name that it gave itself. It is
+	// set once the recording is Complete, as number is.
+	Recorder *string `json:"recorder,omitempty"`
+	// number is the place of the recording among those that its recorder closed for its store,
+	// from 1 without gaps. Each holds the digest of the one before, so that a missing one is
+	// noticed, for example by `kubectl access verify --all`.
+	Number *int64 `json:"number,omitempty"`
 	// state is Open, Complete or Cut.
 	State *apiv1alpha1.RecordingState `json:"state,omitempty"`
 }
@@ -49,6 +56,22 @@ func (b *SessionRecordingApplyConfiguration) WithSegments(value int32) *SessionR
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *SessionRecordingApplyConfiguration) WithDigest(value string) *SessionRecordingApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithRecorder sets the Recorder field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Recorder field is set to the value of the last call.
+func (b *SessionRecordingApplyConfiguration) WithRecorder(value string) *SessionRecordingApplyConfiguration {
+	b.Recorder = &value
+	return b
+}
+
+// WithNumber sets the Number field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Number field is set to the value of the last call.
+func (b *SessionRecordingApplyConfiguration) WithNumber(value int64) *SessionRecordingApplyConfiguration {
+	b.Number = &value
 	return b
 }
 
