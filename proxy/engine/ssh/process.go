@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +112,12 @@ func (p *process) start(ctx context.Context, request string, payload []byte) err
 	if c.agent {
 		c.serving.agent.Store(true)
 		_, _ = p.ssh.SendRequest("auth-agent-req@openssh.com", false, nil)
+	}
+	if c.pty != nil {
+		if err := p.tape.Input(session.StreamResize, sizeOf(c.pty.Columns, c.pty.Rows)); err != nil {
+			p.fail(err)
+			return p.failed("the terminal cannot be recorded")
+		}
 	}
 	if c.pty != nil && request != gatedRequest {
 		if ok, err := p.ssh.SendRequest("pty-req", true, ssh.Marshal(*c.pty)); err != nil || !ok {
@@ -265,6 +270,11 @@ func (p *process) changes(over <-chan struct{}) {
 	}
 }
 
+// sizeOf is what is recorded of the size of a terminal.
+func sizeOf(columns, rows uint32) []byte {
+	return fmt.Appendf(nil, `{"Height":%d,"Width":%d}`, rows, columns)
+}
+
 // streamSignal is the name of signals in recordings.
 const streamSignal = "signal"
 
@@ -276,8 +286,7 @@ func change(r *ssh.Request) (name string, data []byte, ok bool) {
 		if ssh.Unmarshal(r.Payload, &size) != nil {
 			return "", nil, false
 		}
-		b, err := json.Marshal(map[string]uint32{"Width": size.Columns, "Height": size.Rows})
-		return session.StreamResize, b, err == nil
+		return session.StreamResize, sizeOf(size.Columns, size.Rows), true
 	case "signal":
 		var signal struct{ Name string }
 		if ssh.Unmarshal(r.Payload, &signal) != nil || len(signal.Name) > 32 {

@@ -15,6 +15,7 @@ import (
 // replayOptions are the flags of replay.
 type replayOptions struct {
 	place
+	playOptions
 	verify bool
 	output string
 }
@@ -25,19 +26,31 @@ func (p *plugin) replay() *cobra.Command {
 		Use:   "replay SESSION",
 		Short: "Show what was done in a session, and whether its recording is intact",
 		Long: "Show every statement, decision and response of a session, as masked, and verify the recording on the way.\n" +
-			"The last line says whether it is intact; if it is not, the exit code is 2.",
+			"The last line says whether it is intact; if it is not, the exit code is 2.\n" +
+			"--play shows terminals as they were, in their time, without the sequences that act on a terminal and do not draw.",
 		Example: "  kubectl access replay report-agent-x7k2p -n shop-gate\n" +
 			"  kubectl access replay report-agent-x7k2p --verify\n" +
-			"  kubectl access replay report-agent-x7k2p --dir ./manifests",
+			"  kubectl access replay report-agent-x7k2p --dir ./manifests\n" +
+			"  kubectl access replay host-agent-k2x9d --play --speed 4 --idle-limit 2s",
 		Args: one("session", "sessions"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.output != "" && o.output != "json" {
 				return fmt.Errorf("-o %s is unknown: choose json, which prints one event on each line", o.output)
 			}
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			if o.play {
+				if o.verify || o.output != "" {
+					return errors.New("playing goes with neither --verify nor -o")
+				}
+				return p.playSession(cmd.Context(), args[0], o)
+			}
 			return p.replaySession(cmd.Context(), args[0], o)
 		},
 	}
-	o.flags(cmd)
+	o.place.flags(cmd)
+	o.playOptions.flags(cmd)
 	cmd.Flags().BoolVar(&o.verify, "verify", false, "print only whether the recording is intact")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json prints one event on each line")
 	return cmd

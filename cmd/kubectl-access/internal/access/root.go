@@ -78,7 +78,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.sessions(), p.replay(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
+	root.AddCommand(p.sessions(), p.replay(), p.export(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
 	return root
 }
 

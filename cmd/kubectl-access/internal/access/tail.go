@@ -30,7 +30,7 @@ func (p *plugin) tail() *cobra.Command {
 			return p.tailSession(cmd.Context(), args[0], o)
 		},
 	}
-	o.flags(cmd)
+	o.place.flags(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json prints one event on each line")
 	return cmd
 }
