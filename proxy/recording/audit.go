@@ -16,10 +16,10 @@ import (
 type Audit struct {
 	// Trust is whose signatures count; see Anchor.
 	Trust *Trust
-	// Kept is since when nothing was deleted in order. Recordings are deleted by age, so that
-	// what is missing behind one that was signed before may have been; what is missing behind
-	// a later one was deleted by somebody. The zero time says that nothing was.
-	Kept time.Time
+	// Kept returns since when all recordings of a store are kept. Older ones are deleted by age,
+	// so that what is missing behind one that was signed before may have been; what is missing
+	// behind a later one was deleted by somebody. If it is nil, all are kept.
+	Kept func(store string) time.Time
 
 	chains map[chainID]map[uint64][]entry
 }
@@ -52,7 +52,7 @@ func (a *Audit) Verify(ctx context.Context, source Source, session string, ancho
 	if err != nil {
 		return r, err
 	}
-	if r.Segments == 0 && !anchor.EndedAt.IsZero() && anchor.EndedAt.Before(a.Kept) {
+	if r.Segments == 0 && a.old(anchor.Store, anchor.EndedAt) {
 		r.Expired, r.Problems = true, nil
 	}
 	switch m := r.Manifest; {
@@ -62,6 +62,11 @@ func (a *Audit) Verify(ctx context.Context, source Source, session string, ancho
 		a.note(chainID{anchor.Recorder, anchor.Store}, anchor.Number, entry{session: session, digest: anchor.Digest, expired: r.Expired})
 	}
 	return r, nil
+}
+
+// old reports whether what was there at a time may have been deleted by now.
+func (a *Audit) old(store string, at time.Time) bool {
+	return a.Kept != nil && !at.IsZero() && at.Before(a.Kept(store))
 }
 
 // empty is a source that holds nothing.
@@ -170,7 +175,7 @@ func (c *Chain) place(n uint64, at []entry) entry {
 // gap says that numbers are missing behind one that is there.
 func (a *Audit) gap(c *Chain, first, last uint64, before *entry) {
 	switch {
-	case before.expired, before.read && before.signed.Before(a.Kept):
+	case before.expired, before.read && a.old(c.Store, before.signed):
 		c.Expired += last - first + 1
 	case first == last:
 		c.problem("session number %d is missing", first)

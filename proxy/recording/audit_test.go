@@ -165,7 +165,7 @@ func TestAudit(t *testing.T) {
 				l[session] = s.clone()
 			}
 			c.tamper(l)
-			wrong := audit(t, &recording.Audit{Trust: trust(t, recorder.Bundle()), Kept: c.kept}, l, c.anchors)
+			wrong := audit(t, &recording.Audit{Trust: trust(t, recorder.Bundle()), Kept: func(string) time.Time { return c.kept }}, l, c.anchors)
 			for _, want := range c.want {
 				if !strings.Contains(strings.Join(wrong, "\n"), want) {
 					t.Errorf("nothing says %q", want)

@@ -14,6 +14,7 @@ func (r *reader) finish() {
 	at := func(reason string) {
 		r.problem(Problem{Segment: max(r.next-1, 0), Reason: reason})
 	}
+	r.result.Lost = r.anchor.Lost && !r.last.Final
 	switch {
 	case r.next == 0:
 		if r.anchor.Ended {

@@ -33,6 +33,8 @@ type Anchor struct {
 	Digest   string
 	// Ended says that the recording has an end.
 	Ended bool
+	// Lost says that the one who recorded was lost: there may be no end, and more than Segments.
+	Lost bool
 	// Recorder, Number and Store are the place of the recording's manifest; a zero Number says
 	// nothing.
 	Recorder string
@@ -82,6 +84,8 @@ type Result struct {
 	// Manifest of the final segment, if its signature is good, and when it was signed.
 	Manifest *Manifest
 	Signed   time.Time
+	// Lost says that there is no end, and need not be: see Anchor.
+	Lost bool
 	// Expired says, of an Audit, that nothing is there and nothing need be.
 	Expired bool
 	// Problems are in the order of the recording. None means that the chain is intact.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,6 +29,11 @@ type archive interface {
 	// each calls visit with every session of which there is a Session object, or, where
 	// orphans says so, a recording alone. What visit returns ends it.
 	each(ctx context.Context, orphans bool, visit func(recorded) error) error
+	// authorities returns the certificates, in PEM, of the authorities whose recorders made the
+	// recordings, none if they are not there, and says where they stand.
+	authorities(ctx context.Context) (bundle []byte, from string, err error)
+	// kept returns since when all recordings of a store are kept; nil for ever.
+	kept(ctx context.Context, now time.Time) (func(store string) time.Time, error)
 	// explain says what to do about an error of reading the recording of a session.
 	explain(err error, session string) error
 }
@@ -38,14 +44,14 @@ type recorded struct {
 	// session is nil if the object is gone or was never there.
 	session *v1alpha1.Session
 	source  recording.Source
+	trust   *recording.Trust // whose signatures count; nil for anybody's
 }
 
 // anchor is what the Session says of its recording.
 func (r recorded) anchor() recording.Anchor {
-	if r.session == nil {
-		return recording.Anchor{}
-	}
-	return anchorOf(&r.session.Status.Recording)
+	a := anchorOf(r.session)
+	a.Trust = r.trust
+	return a
 }
 
 // read reads the recording and verifies it on the way.

@@ -18,6 +18,7 @@ type replayOptions struct {
 	playOptions
 	verify bool
 	output string
+	ca     string
 }
 
 func (p *plugin) replay() *cobra.Command {
@@ -52,6 +53,7 @@ func (p *plugin) replay() *cobra.Command {
 	o.place.flags(cmd)
 	o.playOptions.flags(cmd)
 	cmd.Flags().BoolVar(&o.verify, "verify", false, "print only whether the recording is intact")
+	cmd.Flags().StringVar(&o.ca, "ca", "", "the `file` with the certificates of the gate's authorities; else the gate's ConfigMap cardea-proxy-tls, or .tls of the folder")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json prints one event on each line")
 	return cmd
 }
@@ -59,6 +61,11 @@ func (p *plugin) replay() *cobra.Command {
 func (p *plugin) replaySession(ctx context.Context, session string, o replayOptions) error {
 	a, r, err := p.look(ctx, o.place, session)
 	if err != nil {
+		return err
+	}
+	if r.trust, _, err = p.trust(ctx, a, o.ca); errors.Is(err, errNoAuthorities) {
+		_, _ = fmt.Fprintln(p.ErrOut, "Signatures are not held to the gate's authorities: "+err.Error())
+	} else if err != nil {
 		return err
 	}
 	result, err := r.read(ctx, p.show(o))
@@ -121,15 +128,6 @@ func (p *plugin) show(o replayOptions) func(recording.Entry) error {
 	return t.entry
 }
 
-// anchorOf is what a Session says of its recording.
-func anchorOf(r *v1alpha1.SessionRecording) recording.Anchor {
-	if r == nil {
-		return recording.Anchor{}
-	}
-	ended := r.State == v1alpha1.RecordingComplete || r.State == v1alpha1.RecordingCut
-	return recording.Anchor{Segments: int(r.Segments), Digest: r.Digest, Ended: ended}
-}
-
 // read says how much was read.
 func read(r recording.Result) string {
 	return count(int64(r.Segments), "segment") + ", " + count(int64(r.Events), "event") //nolint:gosec // far below the limit
@@ -155,6 +153,8 @@ func (p *plugin) verdict(r recording.Result, status *v1alpha1.SessionRecording, 
 	}
 	end := "complete"
 	switch {
+	case r.Lost:
+		end = "the proxy was lost, and with it what was not stored yet"
 	case r.Cut:
 		end = "complete up to where the proxy died"
 	case !r.Complete:

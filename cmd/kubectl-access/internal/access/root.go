@@ -52,7 +52,7 @@ func Main(streams genericiooptions.IOStreams, args []string) int {
 		return 0
 	case errors.Is(err, errBroken):
 		return exitBroken
-	case errors.Is(err, errNone):
+	case errors.Is(err, errNone), errors.Is(err, errUnproven):
 		return exitError
 	case errors.As(err, &outcome):
 		return outcome.code()
@@ -78,7 +78,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.sessions(), p.replay(), p.export(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
+	root.AddCommand(p.sessions(), p.replay(), p.verify(), p.export(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
 	return root
 }
 

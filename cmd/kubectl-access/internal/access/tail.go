@@ -65,7 +65,7 @@ func (p *plugin) tailSession(ctx context.Context, session string, o replayOption
 			return false, err
 		}
 		// One more look behind the end, for what was stored before it was said.
-		r, last = now, now.session == nil || anchorOf(&now.session.Status.Recording).Ended
+		r, last = now, now.session == nil || ended(now.anchor())
 		return true, nil
 	}, p.show(o))
 	if err != nil {
@@ -73,6 +73,9 @@ func (p *plugin) tailSession(ctx context.Context, session string, o replayOption
 	}
 	return p.verdict(result, statusOf(r.session), o)
 }
+
+// ended reports whether nothing more will be stored of a recording.
+func ended(a recording.Anchor) bool { return a.Ended || a.Lost }
 
 // unstored is a source for which a recording that has not begun is an empty one.
 type unstored struct{ recording.Source }

@@ -29,9 +29,15 @@ import (
 // record records a session of several segments into a store and returns how it ended.
 func record(t *testing.T, store recording.Store, session string) v1alpha1.SessionRecording {
 	t.Helper()
+	return recordIn(t, t.TempDir(), store, session)
+}
+
+// recordIn does so with the spool of that folder: the next one goes on with its chain.
+func recordIn(t *testing.T, spooled string, store recording.Store, session string) v1alpha1.SessionRecording {
+	t.Helper()
 	var status v1alpha1.SessionRecording
 	spool, err := recording.NewSpool(recording.Config{
-		Dir:      t.TempDir(),
+		Dir:      spooled,
 		Key:      recorder.Key,
 		StoreFor: func(context.Context, recording.Started) (recording.Store, error) { return store, nil },
 		Progress: func(_ string, at recording.Stored) {
@@ -69,6 +75,9 @@ func record(t *testing.T, store recording.Store, session string) v1alpha1.Sessio
 	}
 	cancel()
 	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := spool.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return status
@@ -229,7 +238,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 func TestForbiddenNamesTheRole(t *testing.T) {
 	for args, role := range map[string]string{
 		"sessions": "cardea-auditor", "grants": "cardea-auditor", "requests": "cardea-approver", "requests -w": "cardea-approver",
-		"replay x": "cardea-auditor", "revoke x": "cardea-admin", "approve x": "", "search x": "cardea-auditor", "tail x": "cardea-auditor", "terminate x": "cardea-admin",
+		"replay x": "cardea-auditor", "verify x": "cardea-auditor", "verify --all": "cardea-auditor", "revoke x": "cardea-admin", "approve x": "", "search x": "cardea-auditor", "tail x": "cardea-auditor", "terminate x": "cardea-admin",
 	} {
 		t.Run(args, func(t *testing.T) {
 			code, _, errOut := plugin(apiserver.User{Name: "system:anonymous"}, strings.Fields(args)...)
