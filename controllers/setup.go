@@ -80,7 +80,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		(&rule.Reconciler{Kind: rule.AccessPolicies, Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&accessproxy.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock, RootNamespace: o.RootNamespace}).SetupWithManager(mgr),
 		(&recordingstore.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
-		(&recordingstore.Retention{Client: c, Clock: o.Clock}).SetupWithManager(mgr),
+		(&recordingstore.Retention{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 		(&session.Reconciler{Client: c, Live: live, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 		(&approvalrequest.Reconciler{Client: c, Recorder: recorder, Clock: o.Clock}).SetupWithManager(mgr),
 	} {

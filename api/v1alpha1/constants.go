@@ -18,6 +18,10 @@ const (
 	LabelSession = "access.cardea.dev/session"
 	// LabelSegment is the index of a recording's segment.
 	LabelSegment = "access.cardea.dev/segment"
+	// LabelLegalHold on a Session keeps it and its recording, on a RecordingStore all
+	// recordings of that store, beyond any retention. Its value is for people. Removing it takes
+	// the verb release on the object.
+	LabelLegalHold = "access.cardea.dev/legal-hold"
 	// AnnotationCreatedBy is stamped on an AccessGrant at admission with its creator's user
 	// name.
 	AnnotationCreatedBy = "access.cardea.dev/created-by"
@@ -66,6 +70,7 @@ const (
 	ReasonEnded             = "Ended"
 	ReasonExpired           = "Expired"
 	ReasonForeignPods       = "ForeignPods"
+	ReasonRecordingDeleted  = "RecordingDeleted"
 	ReasonFull              = "Full"
 	ReasonIdle              = "Idle"
 	ReasonInvalid           = "Invalid"

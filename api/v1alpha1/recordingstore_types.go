@@ -30,6 +30,8 @@ type RecordingStoreSpec struct {
 }
 
 // ConfigMapStore keeps recordings in ConfigMaps.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.retentionBytes) || self.retentionBytes < self.maxBytes",message="retentionBytes must be below maxBytes: at maxBytes no session is admitted"
 type ConfigMapStore struct {
 	// maxBytes is the most that recordings may take in one gate namespace, in bytes of
 	// compressed content; 1 MiB to 256 MiB. Sessions that would go beyond it are refused.
@@ -38,6 +40,16 @@ type ConfigMapStore struct {
 	// +kubebuilder:validation:Maximum=268435456
 	// +optional
 	MaxBytes int64 `json:"maxBytes,omitempty"`
+
+	// retentionBytes is how many bytes of compressed content the recordings of this store are
+	// kept to: beyond it the oldest ones whose sessions have ended are deleted before their
+	// retention is over; below maxBytes, 1 MiB to 256 MiB. Recordings of open sessions, those
+	// whose sessions ended within a day, and those under legal hold stay: whoever fills the store
+	// does not get rid of what was just recorded. Without it none is deleted for its size.
+	// +kubebuilder:validation:Minimum=1048576
+	// +kubebuilder:validation:Maximum=268435456
+	// +optional
+	RetentionBytes int64 `json:"retentionBytes,omitempty"`
 }
 
 // ResponseBounds bounds how much of each command's response is recorded. What is beyond is

@@ -80,7 +80,7 @@ func (r *Reconciler) compare(_ context.Context, s *scope) (ctrl.Result, error) {
 	}
 	if limit := s.store.Spec.ConfigMap.MaxBytes; s.store.Status.Bytes >= limit {
 		return ctrl.Result{}, conditions.Stalled(v1alpha1.ConditionReady, v1alpha1.ReasonFull, recount,
-			"recordings take %d of %d bytes and no new session is admitted: raise spec.configMap.maxBytes or shorten spec.retention",
+			"recordings take %d of %d bytes and no new session is admitted: raise spec.configMap.maxBytes, shorten spec.retention or set spec.configMap.retentionBytes",
 			s.store.Status.Bytes, limit)
 	}
 	s.set.True(v1alpha1.ConditionReady, v1alpha1.ReasonReady, "the store takes recordings")

@@ -22,6 +22,7 @@ type recording struct {
 	session  string
 	store    string // empty for none, or if the Session is gone
 	open     bool   // its session has not ended, or more is to come
+	held     bool   // its Session is under legal hold
 	ended    time.Time
 	bytes    int64
 	segments []*metav1.PartialObjectMetadata
@@ -56,6 +57,7 @@ func recordings(ctx context.Context, c client.Reader, namespace string) (map[str
 		s := &sessions.Items[i]
 		if rec := out[s.Name]; rec != nil {
 			rec.store = s.Status.Recording.Store
+			_, rec.held = s.Labels[v1alpha1.LabelLegalHold]
 			rec.open = s.Status.EndedAt == nil || s.Status.Recording.State == v1alpha1.RecordingOpen
 			if s.Status.EndedAt != nil {
 				rec.ended = s.Status.EndedAt.Time

@@ -107,7 +107,8 @@ func (s *scope) cut() {
 		"pod %s is gone, and with it what of the recording had not been stored", s.session.Spec.Proxy)
 }
 
-// prune deletes the oldest ended sessions beyond those that are kept.
+// prune deletes the oldest ended sessions beyond those that are kept, but none under legal
+// hold: its label is what keeps the recording.
 func (r *Reconciler) prune(ctx context.Context, namespace string) error {
 	var list v1alpha1.SessionList
 	if err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -115,7 +116,8 @@ func (r *Reconciler) prune(ctx context.Context, namespace string) error {
 	}
 	ended := make([]*v1alpha1.Session, 0, len(list.Items))
 	for i := range list.Items {
-		if s := &list.Items[i]; !unfinished(s) && s.DeletionTimestamp.IsZero() {
+		s := &list.Items[i]
+		if _, held := s.Labels[v1alpha1.LabelLegalHold]; !held && !unfinished(s) && s.DeletionTimestamp.IsZero() {
 			ended = append(ended, s)
 		}
 	}

@@ -22,6 +22,8 @@ func TestSessions(t *testing.T) {
 	}{
 		"ended by an administrator": {admin, `{spec: {desiredState: Terminated}}`, ""},
 		"labelled":                  {admin, `{metadata: {labels: {a: b}}}`, "a Session is evidence"},
+		"put under legal hold":      {admin, `{metadata: {labels: {access.cardea.dev/legal-hold: case-17}}}`, ""},
+		"held, and labelled":        {admin, `{metadata: {labels: {access.cardea.dev/legal-hold: case-17, a: b}}}`, "a Session is evidence"},
 		"annotated":                 {admin, `{metadata: {annotations: {a: b}}}`, "a Session is evidence"},
 		"owned":                     {admin, `{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}`, "a Session is evidence"},
 		"held back":                 {admin, `{metadata: {finalizers: [example.com/keep]}}`, "a Session is evidence"},

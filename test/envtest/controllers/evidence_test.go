@@ -8,7 +8,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
@@ -65,13 +67,15 @@ var _ = Describe("A Session", func() {
 		p := newPlace()
 		oldest := endSession(p.gate, "oldest", "", clk.Now().Add(-time.Hour))
 		segment := makeSegment(p.gate, "oldest", 0, 10)
+		Expect(k8s.Patch(ctx, endSession(p.gate, "held", "audit", clk.Now().Add(-48*time.Hour)), client.RawPatch(types.MergePatchType,
+			[]byte(`{"metadata":{"labels":{"access.cardea.dev/legal-hold":"case-17"}}}`)))).To(Succeed())
 		for i := range 500 {
 			endSession(p.gate, fmt.Sprintf("s-%d", i), "", clk.Now().Add(-time.Minute))
 		}
 		Eventually(gone(oldest)).Should(BeTrue())
 		var left v1alpha1.SessionList
 		Expect(k8s.List(ctx, &left, client.InNamespace(p.gate))).To(Succeed())
-		Expect(left.Items).To(HaveLen(500))
+		Expect(left.Items).To(HaveLen(501), "with the one under legal hold")
 		Expect(gone(segment)()).To(BeFalse())
 	})
 })
@@ -118,6 +122,63 @@ var _ = Describe("A RecordingStore", func() {
 		Expect(k8s.Create(ctx, foreign)).To(Succeed())
 		Eventually(gone(old)).Should(BeTrue())
 		Consistently(func() bool { return gone(recent)() || gone(live)() || gone(foreign)() }, "500ms").Should(BeFalse())
+	})
+
+	hold := func(o client.Object) {
+		GinkgoHelper()
+		Expect(k8s.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"access.cardea.dev/legal-hold":"case-17"}}}`)))).To(Succeed())
+	}
+
+	It("deletes the oldest recordings beyond its bytes, none that is fresh, open or under legal hold", func() {
+		p := newPlace()
+		store := wrappers.MakeStore(p.gate, "audit", 64<<20, 720*time.Hour)
+		store.Spec.ConfigMap.RetentionBytes = 2 << 20
+		Expect(k8s.Create(ctx, store)).To(Succeed())
+		pod := makePod(p.gate, "proxy-a", nil)
+		open := wrappers.MakeSession(p.gate, "open", pod.Name, clk.Now().Add(-90*time.Hour))
+		Expect(k8s.Create(ctx, open)).To(Succeed())
+		open.Status.Recording.Store = "audit"
+		Expect(k8s.Status().Update(ctx, open)).To(Succeed())
+		hold(endSession(p.gate, "held", "audit", clk.Now().Add(-80*time.Hour)))
+		var older []*corev1.ConfigMap
+		for i, name := range []string{"a", "b", "c"} {
+			endSession(p.gate, name, "audit", clk.Now().Add(time.Duration(i-70)*time.Hour))
+		}
+		endSession(p.gate, "fresh", "audit", clk.Now().Add(-23*time.Hour))
+		live, held := makeSegment(p.gate, "open", 0, 600<<10), makeSegment(p.gate, "held", 0, 600<<10)
+		for _, name := range []string{"a", "b", "c"} {
+			older = append(older, makeSegment(p.gate, name, 0, 300<<10))
+		}
+		// Now it is 2100 KiB: the oldest has to go.
+		Eventually(gone(older[0])).Should(BeTrue())
+		Consistently(func() bool { return gone(older[1])() || gone(older[2])() || gone(live)() || gone(held)() }, "500ms").Should(BeFalse())
+		// What is fresh pushes out what is older, and stays itself.
+		flood := makeSegment(p.gate, "fresh", 0, 4<<20)
+		Eventually(func() bool { return gone(older[1])() && gone(older[2])() }).Should(BeTrue())
+		Consistently(func() bool { return gone(flood)() || gone(live)() || gone(held)() }, "500ms").Should(BeFalse())
+		Eventually(func(g Gomega) {
+			var list eventsv1.EventList
+			g.Expect(k8s.List(ctx, &list, client.InNamespace(p.gate))).To(Succeed())
+			g.Expect(list.Items).To(ContainElement(HaveField("Note", And(ContainSubstring("the recording of session a"), ContainSubstring("retentionBytes")))))
+		}).Should(Succeed())
+	})
+
+	It("keeps what is under legal hold beyond its retention", func() {
+		p := newPlace()
+		store := wrappers.MakeStore(p.gate, "audit", 1<<20, time.Hour)
+		Expect(k8s.Create(ctx, store)).To(Succeed())
+		held := endSession(p.gate, "held", "audit", clk.Now().Add(-2*time.Hour))
+		hold(held)
+		segment := makeSegment(p.gate, "held", 0, 1)
+		endSession(p.gate, "other", "audit", clk.Now().Add(-2*time.Hour))
+		Eventually(gone(makeSegment(p.gate, "other", 0, 1))).Should(BeTrue())
+		Consistently(gone(segment), "500ms").Should(BeFalse())
+		By("holding the store and releasing the session")
+		hold(store)
+		Expect(k8s.Patch(ctx, held, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`)))).To(Succeed())
+		Consistently(gone(segment), "500ms").Should(BeFalse())
+		Expect(k8s.Patch(ctx, store, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`)))).To(Succeed())
+		Eventually(gone(segment)).Should(BeTrue())
 	})
 })
 

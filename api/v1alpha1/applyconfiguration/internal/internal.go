@@ -495,6 +495,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 67108864
+    - name: retentionBytes
+      type:
+        scalar: numeric
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ContextValue
   scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.CredentialDelivery

@@ -20,7 +20,7 @@ import (
 const gate = "shop-gate"
 
 // personas are bound to groups of their own names, in the gate namespace.
-var personas = []string{"cardea-admin", "cardea-policy-editor", "cardea-requester", "cardea-approver", "cardea-auditor"}
+var personas = []string{"cardea-admin", "cardea-policy-editor", "cardea-requester", "cardea-approver", "cardea-auditor", "cardea-custodian"}
 
 var (
 	cluster *apiserver.Cluster
@@ -59,7 +59,7 @@ func prepare() error {
 			return err
 		}
 	}
-	for _, file := range []string{"admin_role.yaml", "policy_editor_role.yaml", "requester_role.yaml", "approver_role.yaml", "auditor_role.yaml"} {
+	for _, file := range []string{"admin_role.yaml", "policy_editor_role.yaml", "requester_role.yaml", "approver_role.yaml", "auditor_role.yaml", "custodian_role.yaml"} {
 		if _, err := cluster.Kubectl(apiserver.User{}, "", "apply", "-f", apiserver.Root("config", "rbac", file)); err != nil {
 			return err
 		}
@@ -110,6 +110,7 @@ func TestRights(t *testing.T) {
 			"targets": read, "maskingrules": read, "commandrules": read, "recordingstores": read, "accesspolicies": read, "accessgrants": read, "accesslocks": read, "accessproxies": read,
 			"approvalrequests": read, "sessions": read, "/configmaps": read,
 		},
+		"cardea-custodian": {"sessions": append([]string{"patch", "release"}, read...), "recordingstores": append([]string{"release"}, read...)},
 	}
 	for _, persona := range personas {
 		t.Run(persona, func(t *testing.T) {
@@ -123,7 +124,7 @@ func TestRights(t *testing.T) {
 				resources = append(resources, kind, kind+"/status")
 			}
 			for _, resource := range append(resources, foreign...) {
-				for _, verb := range verbs {
+				for _, verb := range append([]string{"release"}, verbs...) {
 					has := contains(want[resource], verb)
 					if got := may(t, persona, verb, resource, gate); got != has {
 						t.Errorf("may %s %s: %v, want %v", verb, resource, got, has)

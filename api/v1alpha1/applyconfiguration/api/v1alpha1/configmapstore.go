@@ -10,6 +10,12 @@ type ConfigMapStoreApplyConfiguration struct {
 	// maxBytes is the most that recordings may take in one gate namespace, in bytes of
 	// compressed content; 1 MiB to 256 MiB. Sessions that would go beyond it are refused.
 	MaxBytes *int64 `json:"maxBytes,omitempty"`
+	// retentionBytes is how many bytes of compressed content the recordings of this store are
+	// kept to: beyond it the oldest ones whose sessions have ended are deleted before their
+	// retention is over; below maxBytes, 1 MiB to 256 MiB. Recordings of open sessions, those
+	// whose sessions ended within a day, and those under legal hold stay: whoever fills the store
+	// does not get rid of what was just recorded. Without it none is deleted for its size.
+	RetentionBytes *int64 `json:"retentionBytes,omitempty"`
 }
 
 // ConfigMapStoreApplyConfiguration constructs a declarative configuration of the ConfigMapStore type for use with
@@ -23,5 +29,13 @@ func ConfigMapStore() *ConfigMapStoreApplyConfiguration {
 // If called multiple times, the MaxBytes field is set to the value of the last call.
 func (b *ConfigMapStoreApplyConfiguration) WithMaxBytes(value int64) *ConfigMapStoreApplyConfiguration {
 	b.MaxBytes = &value
+	return b
+}
+
+// WithRetentionBytes sets the RetentionBytes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RetentionBytes field is set to the value of the last call.
+func (b *ConfigMapStoreApplyConfiguration) WithRetentionBytes(value int64) *ConfigMapStoreApplyConfiguration {
+	b.RetentionBytes = &value
 	return b
 }
