@@ -28,6 +28,7 @@ type Tape struct {
 	typed   *Mask
 	outputs []*Output
 	counted bool
+	echo    *echo // of a terminal; nil for what is none
 
 	mu        sync.Mutex // orders what is recorded
 	left      int64
@@ -56,6 +57,11 @@ func (s *Session) Counted(p Permit) *Tape {
 	return t
 }
 
+// Terminal has the tape take stdin for what is typed into a terminal: each part is recorded as how
+// many bytes it has, and as text once the terminal has shown it. It is called before anything
+// passes.
+func (t *Tape) Terminal() { t.echo = &echo{} }
+
 // Input records a part of what the client sends. Only a nil error lets it pass. What may be the
 // beginning of a value is recorded when more has come.
 func (t *Tape) Input(stream string, p []byte) error {
@@ -70,9 +76,23 @@ func (t *Tape) Input(stream string, p []byte) error {
 		if t.counted {
 			return nil
 		}
+		if t.echo != nil {
+			t.line = t.typed.Write(t.line[:0], t.echo.typed(nil, p))
+			return t.session.Input(t.permit, &recording.Input{Stream: stream, Data: t.line, ByteCount: int64(len(p))})
+		}
 		p = t.typed.Of(&t.line, p)
 	}
 	return t.put(stream, p)
+}
+
+// rest records what is left of stdin.
+func (t *Tape) rest() error {
+	t.line = t.line[:0]
+	if t.echo != nil {
+		t.line = t.typed.Write(t.line, t.echo.rest(nil))
+	}
+	t.line = t.typed.Flush(t.line)
+	return t.put(StreamStdin, t.line)
 }
 
 // Skip counts n bytes of stdin that are not kept: of what is known to be no command. Only a nil
@@ -86,8 +106,7 @@ func (t *Tape) Skip(n int) error {
 	t.left = t.keep
 	t.sent += int64(n)
 	t.skipped = true
-	t.line = t.typed.Flush(t.line[:0])
-	return t.put(StreamStdin, t.line)
+	return t.rest()
 }
 
 func (t *Tape) put(stream string, p []byte) error {
@@ -104,7 +123,7 @@ func (t *Tape) InputEnded() error {
 	if t.sealed {
 		return ErrSealed
 	}
-	if err := t.put(StreamStdin, t.typed.Flush(t.line[:0])); err != nil {
+	if err := t.rest(); err != nil {
 		return err
 	}
 	return t.session.Input(t.permit, &recording.Input{Stream: StreamStdin, Final: true, ByteCount: t.sent, Truncated: t.skipped || t.counted && t.sent > 0})
@@ -118,6 +137,12 @@ func (t *Tape) record(stream string, p []byte, passed int64) error {
 		return ErrSealed
 	}
 	t.bytes += passed
+	if t.echo != nil && stream == StreamStdout {
+		t.line = t.typed.Write(t.line[:0], t.echo.shown(nil, p))
+		if err := t.put(StreamStdin, t.line); err != nil {
+			return err
+		}
+	}
 	keep := min(int64(len(p)), t.left)
 	if t.counted {
 		keep = 0
@@ -149,7 +174,7 @@ func (t *Tape) End(r *recording.Response) error {
 	t.sealed = true
 	err := error(nil)
 	if !sealed {
-		err = t.put(StreamStdin, t.typed.Flush(t.line[:0]))
+		err = t.rest()
 	}
 	r.Final, r.ByteCount, r.Truncated = true, t.bytes, t.truncated
 	t.mu.Unlock()

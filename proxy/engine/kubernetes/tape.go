@@ -59,6 +59,8 @@ func (t *tape) prepare(gated bool, quiet time.Duration) {
 	t.outputs = map[string]*session.Output{}
 	if !t.asked.TTY {
 		quiet = 0
+	} else if !gated {
+		t.streams.Terminal()
 	}
 	for _, stream := range []string{streamStdout, streamStderr} {
 		o := t.streams.Output(stream, towards{t, stream}, quiet, gated)

@@ -78,6 +78,9 @@ func (c *channel) run(ctx context.Context, command *policy.Command, request stri
 		return
 	}
 	t := c.serving.session.Tape(permit)
+	if c.pty != nil {
+		t.Terminal()
+	}
 	p := &process{channel: c, tape: t}
 	err = p.start(ctx, request, payload)
 	if err == nil {

@@ -2,6 +2,8 @@ package ssh
 
 import (
 	"bytes"
+	"crypto/md5" //nolint:gosec // a proof that a shell has what was typed
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -185,12 +187,22 @@ func TestG2GatedShellEnds(t *testing.T) {
 	}
 }
 
-// TestG6RawShell records both directions of a terminal that is not understood.
+// TestG6RawShell records both directions of a terminal that is not understood; of what is typed
+// and not shown, that it was.
 func TestG6RawShell(t *testing.T) {
 	w := start(t, setup{grant: "channels: [Exec, Shell]\nterminal: Raw"})
 	p := w.shell(t)
+	const secret = "swordfish-17"
+	p.types("PS1=RE''ADY\r")
+	p.sees("READY")
 	p.types("printf '%s\\n' o''ne\r")
 	p.sees("one\r\n")
+	p.sees("READY")
+	p.types("stty -echo; echo o''ff; read -r x; stty echo; echo \"$x\" | md5sum\r")
+	p.sees("off\r\n")
+	p.types(secret + "\r")
+	sum := md5.Sum([]byte(secret + "\n")) //nolint:gosec // a proof that the shell has it
+	p.sees(hex.EncodeToString(sum[:]))
 	if err := p.session.WindowChange(40, 100); err != nil {
 		t.Fatal(err)
 	}
@@ -208,5 +220,11 @@ func TestG6RawShell(t *testing.T) {
 	streams, commands := w.recorded(t)
 	if !strings.Contains(streams["stdin"], "o''ne\r") || !strings.Contains(streams["stdout"], "one\r\n") || !strings.Contains(streams["resize"], `"Width":100`) || commands["shell"] != "Allowed" {
 		t.Errorf("the recording holds %q and %q", streams, commands)
+	}
+	if strings.Contains(streams["stdin"]+streams["stdout"], secret) || !strings.Contains(streams["stdin"], "md5sum\r\r") {
+		t.Errorf("of what is not shown the recording holds %q", streams["stdin"])
+	}
+	if strings.Contains(streams["stdin"]+streams["stdout"], secret) || !strings.Contains(streams["stdin"], "md5sum\r\r") {
+		t.Errorf("of what is not shown the recording holds %q", streams["stdin"])
 	}
 }

@@ -85,8 +85,11 @@ func (t *transcript) entry(e recording.Entry) error {
 func (t *transcript) input(e recording.Entry) {
 	i := e.Input
 	what := fmt.Sprintf("%d bytes of data", len(i.Data))
-	if i.Final {
+	switch {
+	case i.Final:
 		what = fmt.Sprintf("end of %d bytes of data", i.ByteCount)
+	case i.ByteCount > 0:
+		what = fmt.Sprintf("%d bytes were typed", i.ByteCount)
 	}
 	if i.Truncated {
 		what += ", of which some were not recorded"
