@@ -41,9 +41,6 @@ type entry struct {
 // says that it was stored, keeps its place; that is no problem if its time was over.
 func (a *Audit) Verify(ctx context.Context, source Source, session string, anchor Anchor, each func(Entry) error) (Result, error) {
 	anchor.Trust = a.Trust
-	if each == nil {
-		each = func(Entry) error { return nil }
-	}
 	r, err := Read(ctx, source, session, anchor, each)
 	if errors.Is(err, ErrNotFound) && anchor.Segments != 0 {
 		// A folder of which nothing is left.
@@ -64,9 +61,13 @@ func (a *Audit) Verify(ctx context.Context, source Source, session string, ancho
 	return r, nil
 }
 
-// old reports whether what was there at a time may have been deleted by now.
+// slack is by how much recordings may be closed in another order than their sessions ended.
+const slack = time.Hour
+
+// old reports whether what was there at a time, or was closed after it, may have been deleted
+// by now.
 func (a *Audit) old(store string, at time.Time) bool {
-	return a.Kept != nil && !at.IsZero() && at.Before(a.Kept(store))
+	return a.Kept != nil && !at.IsZero() && at.Before(a.Kept(store).Add(slack))
 }
 
 // empty is a source that holds nothing.

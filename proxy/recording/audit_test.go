@@ -28,7 +28,7 @@ func (l library) Get(ctx context.Context, session string, ref recording.Ref) (re
 }
 
 // load reads everything that a folder holds.
-func load(t *testing.T, store *dir.Store) library {
+func load(t testing.TB, store *dir.Store) library {
 	t.Helper()
 	sessions, err := store.Sessions()
 	if err != nil {

@@ -29,7 +29,7 @@ func parsePEM(t *testing.T, text []byte) []byte {
 	return block.Bytes
 }
 
-func trust(t *testing.T, bundle []byte) *recording.Trust {
+func trust(t testing.TB, bundle []byte) *recording.Trust {
 	t.Helper()
 	trust, err := recording.NewTrust(bundle)
 	if err != nil {

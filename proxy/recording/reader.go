@@ -3,7 +3,6 @@ package recording
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,7 +39,8 @@ type Anchor struct {
 	Recorder string
 	Number   uint64
 	Store    string
-	// EndedAt is when the session ended; zero if that is not known.
+	// EndedAt is when the session ended, after which the recording was kept for some time; zero if
+	// that is not known.
 	EndedAt time.Time
 	// Trust is whose signatures count. Without it a signature is held to the certificate that
 	// lies beside it alone, which whoever writes the store can make.
@@ -105,7 +105,8 @@ type Entry struct {
 
 // Read reads the recording of a session event by event, in order, and verifies it on the
 // way. What is wrong with the recording is in the Result; reading goes on behind it as far
-// as it can. The error is that of the source, of ctx or of each, which ends reading. At most
+// as it can. The error is that of the source, of ctx or of each, which ends reading; each may be
+// nil. At most
 // a few segments and one event are in memory.
 func Read(ctx context.Context, source Source, session string, anchor Anchor, each func(Entry) error) (Result, error) {
 	r := &reader{source: source, session: session, anchor: anchor, each: each, previous: new(string), first: 1}
@@ -298,95 +299,6 @@ func orNone(digest string) string {
 		return "nothing"
 	}
 	return digest
-}
-
-// events reads the events that end in a segment.
-func (r *reader) events(raw []byte, s *Segment, index int, name string) error {
-	sequence := r.first
-	if sequence == 0 {
-		sequence = s.First
-		if len(raw) > 0 && raw[0] != '{' {
-			// The rest of an event whose beginning is not there.
-			_, rest, found := bytes.Cut(raw, []byte{'\n'})
-			raw, sequence = rest, sequence+1
-			if !found {
-				sequence--
-			}
-		}
-	}
-	for {
-		line, rest, found := bytes.Cut(raw, []byte{'\n'})
-		if !found {
-			break
-		}
-		raw = rest
-		if len(r.carry) > 0 {
-			line = append(r.carry, line...)
-			r.carry = nil
-		}
-		if err := r.event(line, sequence, index, name); err != nil {
-			return err
-		}
-		sequence++
-	}
-	last := sequence - 1
-	if len(raw) > 0 {
-		last = sequence
-		if len(r.carry)+len(raw) > maxEvent {
-			r.problem(Problem{Segment: index, Name: name, Event: sequence, Reason: "is larger than an event may be"})
-			r.carry, r.first = nil, 0
-			return nil
-		}
-		r.carry = append(r.carry, raw...)
-	}
-	if s.Last != last {
-		r.problem(Problem{Segment: index, Name: name, Reason: fmt.Sprintf("ends with event %d instead of %d", last, s.Last)})
-	}
-	r.first = sequence
-	return nil
-}
-
-// maxEvent bounds one event that a reader puts together, in bytes; a spool's limit may be
-// set lower, not higher.
-const maxEvent = 64 << 20
-
-// event reads one event.
-func (r *reader) event(line []byte, sequence uint64, index int, name string) error {
-	at := func(reason string) {
-		r.problem(Problem{Segment: index, Name: name, Event: sequence, Reason: reason})
-	}
-	var e Event
-	if err := json.Unmarshal(line, &e); err != nil {
-		at(fmt.Sprintf("cannot be read: %v", err))
-		r.gaps = true
-		return nil
-	}
-	if e.Sequence != sequence {
-		at(fmt.Sprintf("says that it is event %d", e.Sequence))
-	}
-	r.result.Events++
-	r.tally.count(&e)
-	r.ended = e.Time
-	if e.Started != nil && sequence == 1 {
-		r.started, r.begun = e.Started, e.Time
-	}
-	switch {
-	case r.result.Complete:
-		at("follows the end of the session")
-	case sequence == 1 && e.Started == nil:
-		at("is not the beginning of a session")
-	case sequence == 1 && e.Started.Session != r.session:
-		at(fmt.Sprintf("begins another session, %q", e.Started.Session))
-	case sequence == 1 && e.Started.Schema != 1:
-		at(fmt.Sprintf("is of schema %d, which this program does not know", e.Started.Schema))
-	}
-	if sequence == 1 && e.Started != nil && r.signer.err == nil && e.Started.Namespace != r.signer.namespace {
-		at(fmt.Sprintf("is of namespace %q, and the recorder that signed it is of %q", e.Started.Namespace, r.signer.namespace))
-	}
-	if e.Ended != nil {
-		r.result.Complete, r.result.Cut, r.reason = true, e.Ended.Recovered, e.Ended.Reason
-	}
-	return r.each(Entry{Event: e, Verified: !r.broken})
 }
 
 // ErrNotFound says that there is no such recording.

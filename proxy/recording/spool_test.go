@@ -44,7 +44,7 @@ func (f *faulty) Put(ctx context.Context, s recording.Segment) error {
 }
 
 type fixture struct {
-	t     *testing.T
+	t     testing.TB
 	spool *recording.Spool
 	store *dir.Store
 	found []recording.Recovered
@@ -66,7 +66,7 @@ func quick() recording.Limits {
 	return recording.Limits{FirstInterval: time.Millisecond, MaxInterval: 10 * time.Millisecond, Stall: 2 * time.Minute}
 }
 
-func newFixture(t *testing.T, o options) *fixture {
+func newFixture(t testing.TB, o options) *fixture {
 	t.Helper()
 	if o.dir == "" {
 		o.dir = t.TempDir()

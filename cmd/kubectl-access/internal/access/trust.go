@@ -22,6 +22,8 @@ const (
 	maxBundle = 1 << 20
 	// defaultRetention holds where no RecordingStore says otherwise.
 	defaultRetention = 720 * time.Hour
+	// fresh is how long a recording is kept whatever its size.
+	fresh = 24 * time.Hour
 )
 
 // errNoAuthorities says that nobody can tell whose signatures count.
@@ -82,6 +84,10 @@ func (a *clusterArchive) kept(ctx context.Context, now time.Time) (func(store st
 			d := list.Items[i].Spec.Retention.Duration
 			if d <= 0 {
 				d = defaultRetention
+			}
+			if c := list.Items[i].Spec.ConfigMap; c != nil && c.RetentionBytes > 0 {
+				// By size everything can go that is not fresh.
+				d = min(d, fresh)
 			}
 			retention[list.Items[i].Name], longest = d, max(longest, d)
 		}

@@ -198,7 +198,8 @@ func anchorOf(s *v1alpha1.Session) recording.Anchor {
 		a.Ended, a.Lost = r.Number != 0, r.Number == 0
 	case v1alpha1.RecordingOpen:
 	}
-	if s.Status.EndedAt != nil {
+	if _, held := s.Labels[v1alpha1.LabelLegalHold]; !held && s.Status.EndedAt != nil {
+		// What is under legal hold never expires.
 		a.EndedAt = s.Status.EndedAt.Time
 	}
 	return a
