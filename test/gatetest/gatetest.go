@@ -71,7 +71,11 @@ type Gate struct {
 
 	cmd    *exec.Cmd
 	exited chan struct{}
+	said   *output
 }
+
+// Said returns what the proxy has printed, its log.
+func (g *Gate) Said() string { return g.said.tail(1 << 30) }
 
 // Start starts a proxy and ends it with the test.
 func Start(t testing.TB, o Options) *Gate {
@@ -97,7 +101,7 @@ func StartWith(t testing.TB, grant, manifests string, flags ...string) *Gate {
 		t.Fatal(err)
 	}
 	exited := make(chan struct{})
-	g.cmd, g.exited = cmd, exited
+	g.cmd, g.exited, g.said = cmd, exited, &said
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() {
 		g.Stop(t)
