@@ -39,7 +39,7 @@ func TestFollow(t *testing.T) {
 			g := &growing{shelf: c.shelf}
 			looks := 0
 			var seen []uint64
-			result, err := recording.Follow(t.Context(), g, "s1", func(context.Context) (bool, error) {
+			result, err := recording.Follow(t.Context(), g, "s1", nil, func(context.Context) (bool, error) {
 				looks++
 				g.stored = min(g.stored+1, len(g.shelf))
 				return looks <= c.until, nil

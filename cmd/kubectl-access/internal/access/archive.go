@@ -62,6 +62,12 @@ func (r recorded) read(ctx context.Context, each func(recording.Entry) error) (r
 // place is where recordings are, as flags say.
 type place struct {
 	dir string
+	ca  string
+}
+
+// signers adds the flag that says whose signatures count.
+func (p *place) signers(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.ca, "ca", "", "the `file` with the certificates of the gate's authorities; else the gate's ConfigMap cardea-proxy-tls, or .tls of the folder")
 }
 
 func (p *place) flags(cmd *cobra.Command) {

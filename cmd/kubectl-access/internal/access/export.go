@@ -58,6 +58,7 @@ func (p *plugin) export() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
+	o.signers(cmd)
 	cmd.Flags().StringVar(&o.format, "format", formatLines, "asciicast, jsonl, ocsf or ecs")
 	cmd.Flags().Uint64Var(&o.terminal, "terminal", 0, "of asciicast: the terminal of the command with this number")
 	cmd.Flags().StringVar(&o.folder, "output-dir", "", "of asciicast: write every terminal into a file of this folder")

@@ -18,7 +18,6 @@ type replayOptions struct {
 	playOptions
 	verify bool
 	output string
-	ca     string
 }
 
 func (p *plugin) replay() *cobra.Command {
@@ -53,7 +52,7 @@ func (p *plugin) replay() *cobra.Command {
 	o.place.flags(cmd)
 	o.playOptions.flags(cmd)
 	cmd.Flags().BoolVar(&o.verify, "verify", false, "print only whether the recording is intact")
-	cmd.Flags().StringVar(&o.ca, "ca", "", "the `file` with the certificates of the gate's authorities; else the gate's ConfigMap cardea-proxy-tls, or .tls of the folder")
+	o.signers(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json prints one event on each line")
 	return cmd
 }
@@ -61,11 +60,6 @@ func (p *plugin) replay() *cobra.Command {
 func (p *plugin) replaySession(ctx context.Context, session string, o replayOptions) error {
 	a, r, err := p.look(ctx, o.place, session)
 	if err != nil {
-		return err
-	}
-	if r.trust, _, err = p.trust(ctx, a, o.ca); errors.Is(err, errNoAuthorities) {
-		_, _ = fmt.Fprintln(p.ErrOut, "Signatures are not held to the gate's authorities: "+err.Error())
-	} else if err != nil {
 		return err
 	}
 	result, err := r.read(ctx, p.show(o))
@@ -78,7 +72,7 @@ func (p *plugin) replaySession(ctx context.Context, session string, o replayOpti
 	return p.verdict(result, statusOf(r.session), o)
 }
 
-// look opens an archive and finds a session in it.
+// look opens an archive and finds a session in it, and whose signatures count.
 func (p *plugin) look(ctx context.Context, at place, session string) (archive, recorded, error) {
 	if err := checkSession(session); err != nil {
 		return nil, recorded{}, err
@@ -88,6 +82,12 @@ func (p *plugin) look(ctx context.Context, at place, session string) (archive, r
 		return nil, recorded{}, err
 	}
 	r, err := a.find(ctx, session)
+	if err != nil {
+		return a, r, err
+	}
+	if r.trust, _, err = p.trust(ctx, a, at.ca); errors.Is(err, errNoAuthorities) {
+		_, err = fmt.Fprintln(p.ErrOut, "Signatures are not held to the gate's authorities: "+Safe(err.Error(), true))
+	}
 	return a, r, err
 }
 

@@ -122,7 +122,7 @@ func (p *plugin) searchRecordings(ctx context.Context, o *searchOptions) error {
 
 // recording searches one recording.
 func (s *search) recording(ctx context.Context, r recorded) error {
-	_, chosen, err := s.options.chooses(ctx, r)
+	_, chosen, err := s.options.chooses(ctx, r, true)
 	if err != nil || !chosen {
 		return err
 	}

@@ -112,13 +112,13 @@ func (s *selection) matches(o *v1alpha1.Session) bool {
 // reads reports whether a recording has to be read to decide.
 func (s *selection) reads() bool { return s.text != "" || s.decision == "Approved" }
 
-// chooses decides on a session. One without an object is described by its recording, which is
-// returned.
-func (s *selection) chooses(ctx context.Context, r recorded) (*v1alpha1.Session, bool, error) {
+// chooses decides on a session. One without an object is described by its recording, and
+// returned; briefly, where no more than the decision is asked for.
+func (s *selection) chooses(ctx context.Context, r recorded, briefly bool) (*v1alpha1.Session, bool, error) {
 	o := r.session
 	if o == nil {
 		var err error
-		if o, err = describe(ctx, r); err != nil || o == nil {
+		if o, err = describe(ctx, r, briefly && s.since.IsZero() && s.decision == ""); err != nil || o == nil {
 			return nil, false, err
 		}
 	}
@@ -156,13 +156,17 @@ func says(text, part string) bool {
 	return part != "" && strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
-// describe makes a Session of a recording whose own is gone; nil if there is nothing of it.
-func describe(ctx context.Context, r recorded) (*v1alpha1.Session, error) {
+// describe makes a Session of a recording whose own is gone; nil if there is nothing of it. One
+// that is brief has what is known at the beginning alone.
+func describe(ctx context.Context, r recorded, brief bool) (*v1alpha1.Session, error) {
 	var o *v1alpha1.Session
 	result, err := r.read(ctx, func(e recording.Entry) error {
 		switch {
 		case e.Started != nil && o == nil:
 			o = sessionOf(e.Started, e.Time)
+			if brief {
+				return errEnough
+			}
 		case o == nil:
 			return errEnough
 		case e.Connected != nil:
@@ -180,7 +184,7 @@ func describe(ctx context.Context, r recorded) (*v1alpha1.Session, error) {
 		return nil
 	})
 	if isNotFound(err) || errors.Is(err, errEnough) {
-		return nil, nil //nolint:nilnil // documented: nothing is known of it
+		return o, nil
 	}
 	if err != nil || o == nil {
 		return nil, err

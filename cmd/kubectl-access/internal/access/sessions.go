@@ -112,7 +112,7 @@ func (p *plugin) listSessions(ctx context.Context, o *sessionListing) error {
 	var objects []any
 	var rows [][]string
 	err = a.each(ctx, o.pruned, func(r recorded) error {
-		s, chosen, err := o.chooses(ctx, r)
+		s, chosen, err := o.chooses(ctx, r, false)
 		if err != nil {
 			return a.explain(err, r.name)
 		}

@@ -31,6 +31,7 @@ func (p *plugin) tail() *cobra.Command {
 		},
 	}
 	o.place.flags(cmd)
+	o.signers(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json prints one event on each line")
 	return cmd
 }
@@ -53,7 +54,7 @@ func (p *plugin) tailSession(ctx context.Context, session string, o replayOption
 	}
 	_, _ = fmt.Fprintln(p.ErrOut, "A live session is stored after 2 to 30 seconds; what happens now appears then. Ctrl-C ends this, and not the session.")
 	last := false
-	result, err := recording.Follow(ctx, unstored{r.source}, session, func(ctx context.Context) (bool, error) {
+	result, err := recording.Follow(ctx, unstored{r.source}, session, r.trust, func(ctx context.Context) (bool, error) {
 		if last {
 			return false, nil
 		}

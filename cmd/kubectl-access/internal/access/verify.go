@@ -22,7 +22,6 @@ const maxPrinted = 20
 // verifyOptions are the flags of verify.
 type verifyOptions struct {
 	place
-	ca        string
 	all       bool
 	retention time.Duration
 }
@@ -47,7 +46,7 @@ func (p *plugin) verify() *cobra.Command {
 	}
 	o.flags(cmd)
 	cmd.Flags().BoolVar(&o.all, "all", false, "verify every recording of the namespace or folder, and that none is missing")
-	cmd.Flags().StringVar(&o.ca, "ca", "", "the `file` with the certificates of the gate's authorities; else the gate's ConfigMap cardea-proxy-tls, or .tls of the folder")
+	o.signers(cmd)
 	cmd.Flags().DurationVar(&o.retention, "retention", 0, "how long recordings are kept: older ones may be missing; else what the RecordingStores say, and of a folder all are kept")
 	return cmd
 }
