@@ -29,11 +29,28 @@ func (g *gate) session() *v1alpha1.Session {
 	return s
 }
 
+// anchor is what a Session says of its recording.
+func (g *gate) anchor(s *v1alpha1.Session) recording.Anchor {
+	r := s.Status.Recording
+	return recording.Anchor{Segments: int(r.Segments), Digest: r.Digest, Ended: s.Status.EndedAt != nil, Recorder: r.Recorder, Number: uint64(r.Number), Store: r.Store}
+}
+
+// trust is the gate's authorities.
+func (g *gate) trust() *recording.Trust {
+	g.t.Helper()
+	trust, err := recording.NewTrust([]byte(g.read(".tls/recording-ca.crt")))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return trust
+}
+
 // replay reads and verifies a recording.
 func (g *gate) replay(s *v1alpha1.Session) []recording.Event {
 	g.t.Helper()
 	var events []recording.Event
-	anchor := recording.Anchor{Segments: int(s.Status.Recording.Segments), Digest: s.Status.Recording.Digest, Ended: s.Status.EndedAt != nil}
+	anchor := g.anchor(s)
+	anchor.Trust = g.trust()
 	r, err := recording.Read(context.Background(), dir.New(g.path(".recordings")), s.Name, anchor, func(e recording.Entry) error {
 		events = append(events, e.Event)
 		return nil
