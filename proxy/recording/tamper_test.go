@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cardea-dev/cardea/proxy/recording"
@@ -90,6 +91,49 @@ func TestEveryBit(t *testing.T) {
 			}
 			altered("a byte longer", append(slices.Clone(text), 0))
 			altered("a newline longer", append(slices.Clone(text), '\n'))
+		}
+	}
+}
+
+// TestMovedSegments: a segment is good in its own place alone, although every bit of it is as
+// it was signed.
+func TestMovedSegments(t *testing.T) {
+	v, again := makeVault(t), makeVault(t)
+	anchor := recording.Anchor{Trust: trust(t, recorder.Bundle())}
+	for name, c := range map[string]struct {
+		vault vault
+		want  string
+	}{
+		"reordered":                              {vault{v[1], v[0]}, "segment 0 (0): says that it is segment 1"},
+		"an old one replayed at the end":         {vault{v[0], v[1], v[0]}, "segment 2 (2): says that it is segment 0"},
+		"an old one replayed for the last":       {vault{v[0], v[0]}, "segment 1 (1): says that it is segment 0"},
+		"the last left out":                      {v[:1], ""}, // is an open session, but for what else knows of it
+		"the first of a session of its name":     {vault{again[0], v[1]}, "segment 1 (1): does not continue the segment before"},
+		"the last of a session of its name":      {vault{v[0], again[1]}, "segment 1 (1): does not continue the segment before"},
+		"the data of another":                    {vault{v[0], {v[1].seal, v[0].data}}, "segment 1 (1): was altered: its"},
+		"the seal of another":                    {vault{v[0], {v[0].seal, v[1].data}}, "segment 1 (1): says that it is segment 0"},
+		"the data of a session of its name":      {vault{{v[0].seal, again[0].data}, v[1]}, "segment 0 (0): was altered: its"},
+		"the whole session of its name (intact)": {again, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := verify(t, c.vault, anchor)
+			if c.want == "" && r.Intact() {
+				return
+			}
+			if r.Intact() || c.want == "" || !strings.HasPrefix(r.Problems[0].String(), c.want) {
+				t.Errorf("%v, want %q", r.Problems, c.want)
+			}
+		})
+	}
+	// What the Session says finds these two.
+	for name, c := range map[string]vault{"the last left out": v[:1], "the whole session": again} {
+		s, err := recording.ParseSeal(v[1].seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		anchor.Segments, anchor.Digest, anchor.Ended = 2, s.Digest, true
+		if r := verify(t, c, anchor); r.Intact() {
+			t.Errorf("%s: intact", name)
 		}
 	}
 }
