@@ -188,6 +188,10 @@ type AccessGrantStatus struct {
 	// +optional
 	ApprovedAt *metav1.Time `json:"approvedAt,omitempty"`
 
+	// approval is what became of asking for approval, where policies want one.
+	// +optional
+	Approval *GrantApproval `json:"approval,omitempty"`
+
 	// startsAt is when the grant begins.
 	// +optional
 	StartsAt *metav1.Time `json:"startsAt,omitempty"`
@@ -207,6 +211,43 @@ type AccessGrantStatus struct {
 	// +kubebuilder:validation:MaxItems=2
 	// +optional
 	Verifiers []CredentialVerifier `json:"verifiers,omitempty"`
+}
+
+// GrantApprovalOutcome is what became of asking for approval.
+// +kubebuilder:validation:Enum=Pending;Approved;Denied;Unanswered
+type GrantApprovalOutcome string
+
+// The outcomes.
+const (
+	ApprovalPending    GrantApprovalOutcome = "Pending"
+	ApprovalApproved   GrantApprovalOutcome = "Approved"
+	ApprovalDenied     GrantApprovalOutcome = "Denied"
+	ApprovalUnanswered GrantApprovalOutcome = "Unanswered"
+)
+
+// GrantApproval is what became of asking for approval of a grant.
+type GrantApproval struct {
+	// request names the ApprovalRequest, which is kept for a day after it lapsed.
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Request string `json:"request"`
+
+	// digest is what was asked for, as in the request: a grant that is changed, or whose Target
+	// is, is asked for anew.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Digest string `json:"digest"`
+
+	// outcome is Pending, Approved, Denied or Unanswered.
+	// +required
+	Outcome GrantApprovalOutcome `json:"outcome"`
+
+	// decisions that were counted. The proxy counts them again, by what policies want now.
+	// +listType=map
+	// +listMapKey=approver
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Decisions []ApprovalDecision `json:"decisions,omitempty"`
 }
 
 // NamespacedName names an object in another namespace.

@@ -13,7 +13,7 @@ import (
 // of the root namespace has to name the grant's too, so that a gate namespace can tighten
 // and never loosen. A policy that does not compile shuts the Targets that it selects.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.subjects) || has(self.limits) || has(self.requires)",message="at least one of subjects, limits and requires must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.subjects) || has(self.limits) || has(self.requires) || has(self.approvals)",message="at least one of subjects, limits, requires and approvals must be set"
 type AccessPolicySpec struct {
 	// targetSelector selects Targets by label; `{}` selects all of the namespace, or of every
 	// gate namespace for a policy in the root namespace.
@@ -36,6 +36,40 @@ type AccessPolicySpec struct {
 	// requires is what a grant and its Target must have.
 	// +optional
 	Requires *GrantRequirements `json:"requires,omitempty"`
+
+	// approvals says who has to approve a grant before it begins. Where several policies ask
+	// for approvals, all of them are needed, within the shortest timeout.
+	// +optional
+	Approvals *GrantApprovals `json:"approvals,omitempty"`
+}
+
+// GrantApprovals says who has to approve a grant.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.allOf) || has(self.anyOf)",message="at least one of allOf and anyOf must be set"
+type GrantApprovals struct {
+	// allOf are quorums that are all needed, for example one of the group dba and two of the
+	// group security. Somebody whom several name counts for each. 1 to 8.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	AllOf []ApprovalQuorum `json:"allOf,omitempty"`
+
+	// anyOf are quorums of which one is enough, besides those of allOf. 1 to 8.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	AnyOf []ApprovalQuorum `json:"anyOf,omitempty"`
+
+	// timeout is how long approvers are asked, for example "24h"; 1m to 720h. A grant that
+	// nobody decided on by then is not approved.
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="timeout must be between 1m and 720h, written like 90m or 24h"
+	// +optional
+	Timeout metav1.Duration `json:"timeout,omitzero"`
 }
 
 // SubjectPattern names subjects of one kind.

@@ -4,20 +4,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ApprovalRequestSpec is one question to humans about one exact command. It is
-// written once by the proxy and immutable.
+// ApprovalRequestKind is what an ApprovalRequest is about.
+// +kubebuilder:validation:Enum=Command;Grant
+type ApprovalRequestKind string
+
+// The kinds of requests.
+const (
+	// RequestCommand asks whether one command may run; the proxy makes it.
+	RequestCommand ApprovalRequestKind = "Command"
+	// RequestGrant asks whether a grant may begin; the operator makes it.
+	RequestGrant ApprovalRequestKind = "Grant"
+)
+
+// ApprovalRequestSpec is one question to humans, about one exact command or about one grant.
+// It is written once, by the proxy or the operator, and immutable.
 //
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'Command') == has(self.command) && (self.kind == 'Grant') == has(self.grant)",message="command must be set with kind Command, grant with kind Grant, and neither otherwise"
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the spec of an ApprovalRequest is immutable"
 type ApprovalRequestSpec struct {
-	// grantRef is the grant in use.
+	// kind is Command or Grant.
+	// +kubebuilder:default=Command
+	// +optional
+	Kind ApprovalRequestKind `json:"kind,omitempty"`
+
+	// grantRef is the grant in use, or the one that is asked for.
 	// +required
 	GrantRef ObjectIdentity `json:"grantRef"`
 
-	// targetRef is the Target that the command is for.
+	// targetRef is the Target that the command or the grant is for.
 	// +required
 	TargetRef ObjectIdentity `json:"targetRef"`
 
-	// requester is the user name of the grant's subject. It may not approve.
+	// requester is the user name of the grant's subject, or "Group " and its name. It may not
+	// approve.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +required
@@ -46,25 +65,84 @@ type ApprovalRequestSpec struct {
 	Rule RuleReference `json:"rule"`
 
 	// command is what would run.
-	// +required
-	Command ApprovalCommand `json:"command"`
+	// +optional
+	Command ApprovalCommand `json:"command,omitzero"`
 
-	// required is how many distinct approvers must approve.
+	// grant is what is asked for.
+	// +optional
+	Grant *ApprovalGrant `json:"grant,omitempty"`
+
+	// required is how many distinct approvers must approve; for a grant the least number with
+	// which its needs can be met.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=8
 	// +required
 	Required int32 `json:"required"`
 
-	// approvers are who may approve.
+	// approvers are who may approve; 1 to 128.
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=128
 	// +required
 	Approvers []Subject `json:"approvers"`
 
 	// expiresAt is when the request lapses unanswered.
 	// +required
 	ExpiresAt metav1.Time `json:"expiresAt"`
+}
+
+// ApprovalGrant is a grant that awaits approval.
+type ApprovalGrant struct {
+	// text is what is asked for, as YAML: subject, Target, permissions, times and reason.
+	// +kubebuilder:validation:MaxLength=32768
+	// +required
+	Text string `json:"text"`
+
+	// digest is the SHA-256 over what is asked for with the UIDs and generations of grant and
+	// Target, in lower-case hex: what an approval is bound to.
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Digest string `json:"digest"`
+
+	// subject of the grant. Members of a Group that asks may not approve.
+	// +required
+	Subject Subject `json:"subject"`
+
+	// needs are who has to approve: each must be met. 1 to 16.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +required
+	Needs []ApprovalNeed `json:"needs"`
+}
+
+// ApprovalNeed is met by one of its quorums.
+type ApprovalNeed struct {
+	// anyOf are quorums of which one is enough; 1 to 8.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +required
+	AnyOf []ApprovalQuorum `json:"anyOf"`
+}
+
+// ApprovalQuorum is a number of distinct approvers.
+type ApprovalQuorum struct {
+	// required is how many of the approvers must approve; 1 to 8.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=8
+	// +optional
+	Required int32 `json:"required,omitempty"`
+
+	// approvers are users, groups, or ServiceAccounts that are named here. The grant's subject
+	// and its creator never approve. 1 to 32.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +required
+	Approvers []Subject `json:"approvers"`
 }
 
 // ApprovalCommand is the command that awaits approval and what gives it meaning.
@@ -173,8 +251,9 @@ type ApprovalRequestStatus struct {
 	// +optional
 	Consumed *ApprovalConsumption `json:"consumed,omitempty"`
 
-	// withdrawnAt is set by the proxy when the waiting client is gone: the request can no
-	// longer be used.
+	// withdrawnAt is set by the proxy when the waiting client is gone, and by the operator when
+	// the grant that is asked for was changed, revoked or deleted: the request can no longer be
+	// used.
 	// +optional
 	WithdrawnAt *metav1.Time `json:"withdrawnAt,omitempty"`
 }
@@ -191,11 +270,13 @@ type ApprovalConsumption struct {
 	Time metav1.Time `json:"time"`
 }
 
-// ApprovalRequest is one question to humans about one exact command, and their decisions.
+// ApprovalRequest is one question to humans, about one exact command or one grant, and their
+// decisions.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=apreq,categories=cardea
+// +kubebuilder:printcolumn:name="KIND",type=string,JSONPath=`.spec.kind`
 // +kubebuilder:printcolumn:name="REQUESTER",type=string,JSONPath=`.spec.requester`
 // +kubebuilder:printcolumn:name="TARGET",type=string,JSONPath=`.spec.targetRef.name`
 // +kubebuilder:printcolumn:name="COMMAND",type=string,JSONPath=`.spec.command.text`

@@ -89,6 +89,7 @@ const (
 	ReasonSecretConflict    = "SecretConflict"
 	ReasonTargetMissing     = "TargetMissing"
 	ReasonTargetNotReady    = "TargetNotReady"
+	ReasonUnanswered        = "Unanswered"
 	ReasonUnreachable       = "Unreachable"
 	ReasonWithdrawn         = "Withdrawn"
 )

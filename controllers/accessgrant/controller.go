@@ -15,6 +15,7 @@ import (
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/controllers/authority"
 	"github.com/cardea-dev/cardea/controllers/conditions"
+	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
 // summary says how Ready follows: it means settled.
@@ -54,6 +55,8 @@ type scope struct {
 	patcher *conditions.Patcher
 	now     time.Time
 	target  *v1alpha1.Target // by accept
+	terms   policy.Terms     // by accept
+	lapse   time.Time        // of the open request, by ask
 }
 
 // Reconcile brings one grant's credential and conditions to what they should be now.

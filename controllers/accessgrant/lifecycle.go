@@ -29,6 +29,9 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope) (ctrl.Result, error) 
 	if err := r.withdraw(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.withdrawRequests(ctx, s.grant.Namespace, s.grant.Name, ""); err != nil {
+		return ctrl.Result{}, err
+	}
 	s.end(v1alpha1.ReasonRevoked, "an administrator revoked the grant: make a new one to restore access")
 	return r.bury(ctx, s)
 }
@@ -43,6 +46,9 @@ func (r *Reconciler) expire(ctx context.Context, s *scope) (ctrl.Result, error) 
 		return s.until(end.Time), nil
 	}
 	if err := r.withdraw(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.withdrawRequests(ctx, s.grant.Namespace, s.grant.Name, ""); err != nil {
 		return ctrl.Result{}, err
 	}
 	s.grant.Status.ExpiresAt = end
@@ -87,7 +93,7 @@ func (r *Reconciler) accept(ctx context.Context, s *scope) (ctrl.Result, error) 
 			return ctrl.Result{}, conditions.Stalled(condition, a.Reason, 0, "%s", a.Message)
 		case v1alpha1.ReasonPolicyViolated:
 			// A policy may have been tightened under a running grant.
-			return ctrl.Result{}, r.stop(ctx, s, condition, a.Reason, a.Message)
+			return ctrl.Result{}, r.stop(ctx, s, conditions.Stalled(condition, a.Reason, 0, "%s", a.Message))
 		}
 		return ctrl.Result{}, conditions.Waiting(condition, a.Reason, again, "%s", a.Message)
 	}
@@ -96,29 +102,9 @@ func (r *Reconciler) accept(ctx context.Context, s *scope) (ctrl.Result, error) 
 			s.target = t
 		}
 	}
+	s.terms, _ = policy.JudgeGrant(in, s.grant, s.target)
 	s.set.True(condition, v1alpha1.ReasonAccepted, "the grant fits its Target")
 	return ctrl.Result{}, nil
-}
-
-// stop takes away what a grant has that is no longer permitted, and says why. It gets a new
-// credential if that changes.
-func (r *Reconciler) stop(ctx context.Context, s *scope, condition, reason, message string) error {
-	if err := r.withdraw(ctx, s); err != nil {
-		return err
-	}
-	s.set.False(v1alpha1.ConditionCredentialIssued, v1alpha1.ReasonCredentialRemoved, "%s", message)
-	return conditions.Stalled(condition, reason, 0, "%s", message)
-}
-
-// approve approves a grant that was accepted: who may create one in this namespace may
-// grant. The time of it is set once.
-func (r *Reconciler) approve(_ context.Context, s *scope) (ctrl.Result, error) {
-	if s.grant.Status.ApprovedAt == nil {
-		s.grant.Status.ApprovedAt = stamp(s.now)
-	}
-	s.grant.Status.StartsAt, s.grant.Status.ExpiresAt = effective(s.grant)
-	s.set.True(v1alpha1.ConditionApproved, v1alpha1.ReasonApproved, "no approval is asked for")
-	return s.until(s.grant.Status.ExpiresAt.Time), nil
 }
 
 // schedule leaves alone a grant that begins later.

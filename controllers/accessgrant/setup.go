@@ -49,6 +49,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Watches(&v1alpha1.Target{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfTarget), builder.WithPredicates(targetChanged)).
 		Watches(&v1alpha1.AccessPolicy{}, handler.EnqueueRequestsFromMapFunc(r.grantsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(grantOfRequest)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.grantsOfGate), builder.WithPredicates(proxyChanged)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(grantOfChild)).

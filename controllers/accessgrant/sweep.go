@@ -30,7 +30,7 @@ func (r *Reconciler) withdraw(ctx context.Context, s *scope) error {
 	return r.deleteSecrets(ctx, s.grant.Namespace, s.grant.Name)
 }
 
-// sweep deletes the Secrets and bindings of a grant that is gone.
+// sweep deletes the Secrets and bindings of a grant that is gone, and closes what it asked.
 func (r *Reconciler) sweep(ctx context.Context, grant types.NamespacedName) error {
 	// The cache of grants may be behind that of Secrets; only the API server knows.
 	err := r.Live.Get(ctx, grant, &v1alpha1.AccessGrant{})
@@ -41,6 +41,9 @@ func (r *Reconciler) sweep(ctx context.Context, grant types.NamespacedName) erro
 		return fmt.Errorf("read AccessGrant: %w", err)
 	}
 	if err := r.unbind(ctx, grant.Namespace, grant.Name, ""); err != nil {
+		return err
+	}
+	if err := r.withdrawRequests(ctx, grant.Namespace, grant.Name, ""); err != nil {
 		return err
 	}
 	return r.deleteSecrets(ctx, grant.Namespace, grant.Name)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 )
@@ -30,7 +31,7 @@ func assess(grants []v1alpha1.AccessGrant, sessions []v1alpha1.Session, now time
 }
 
 func (d *demand) grant(g *v1alpha1.AccessGrant, now time.Time, lead time.Duration) {
-	if g.Spec.DesiredState == v1alpha1.GrantRevoked || !accepted(g) || g.Status.ExpiresAt == nil {
+	if g.Spec.DesiredState == v1alpha1.GrantRevoked || !accepted(g) || waits(g) || g.Status.ExpiresAt == nil {
 		return
 	}
 	end := g.Status.ExpiresAt.Time
@@ -53,6 +54,12 @@ func (d *demand) at(t time.Time) {
 
 func accepted(g *v1alpha1.AccessGrant) bool {
 	return meta.IsStatusConditionTrue(g.Status.Conditions, v1alpha1.ConditionAccepted)
+}
+
+// waits reports whether a grant is not approved, or not any more.
+func waits(g *v1alpha1.AccessGrant) bool {
+	c := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionApproved)
+	return c != nil && c.Status != metav1.ConditionTrue
 }
 
 func unfinished(s *v1alpha1.Session) bool {

@@ -183,6 +183,7 @@ func TestWaitSpec(t *testing.T) {
 		}
 		r := m.only(t)
 		want := v1alpha1.ApprovalRequestSpec{
+			Kind:      v1alpha1.RequestCommand,
 			GrantRef:  v1alpha1.ObjectIdentity{Name: "agent", UID: "grant-uid", Generation: 3},
 			TargetRef: v1alpha1.ObjectIdentity{Name: "orders-db", UID: "target-uid", Generation: 2},
 			Requester: "system:serviceaccount:shop:agent", GrantCreator: "creator", Reason: "OPS-1", Session: "session-1",

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
 // Bounds of an ApprovalRequest, the same as in the API's schema. What does not fit is not
@@ -52,6 +52,7 @@ func newSpec(q *Question, session string, now time.Time) (v1alpha1.ApprovalReque
 		expires = a.ExpiresAt
 	}
 	return v1alpha1.ApprovalRequestSpec{
+		Kind:         v1alpha1.RequestCommand,
 		GrantRef:     v1alpha1.ObjectIdentity{Name: a.Grant.Name, UID: a.Grant.UID, Generation: a.Grant.Generation},
 		TargetRef:    v1alpha1.ObjectIdentity{Name: a.Target.Name, UID: a.Target.UID, Generation: a.Target.Generation},
 		Requester:    requester,
@@ -77,37 +78,23 @@ func showable(q *Question) error {
 	if len(q.Context) > maxContext {
 		return errors.New("its context is larger than a request can show")
 	}
-	if !isPlain(q.Text) {
+	if !policy.IsPlain(q.Text) {
 		return errors.New("it holds characters that approvers could not see")
 	}
 	for _, p := range q.Parameters {
 		if utf8.RuneCountInString(p) > maxParameter {
 			return fmt.Errorf("a parameter is longer than the %d characters that a request can show", maxParameter)
 		}
-		if !isPlain(p) {
+		if !policy.IsPlain(p) {
 			return errors.New("a parameter holds characters that approvers could not see")
 		}
 	}
 	for k, v := range q.Context {
-		if utf8.RuneCountInString(v) > maxValue || !isPlain(v) || !isPlain(k) {
+		if utf8.RuneCountInString(v) > maxValue || !policy.IsPlain(v) || !policy.IsPlain(k) {
 			return fmt.Errorf("the %s is longer than a request can show, or holds characters that approvers could not see", k)
 		}
 	}
 	return nil
-}
-
-// isPlain reports whether s looks on a screen like what it is: UTF-8 without characters
-// that control a terminal, change the order of what is read, or are not seen.
-func isPlain(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if r != '\n' && r != '\t' && r != '\r' && (unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
-			return false
-		}
-	}
-	return true
 }
 
 // estimated returns how many rows a command is expected to be about, as the API has it.

@@ -6,13 +6,11 @@ import (
 	"time"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/policy"
 )
 
-const (
-	// productPrefix begins the user names of the product itself, which never approve.
-	productPrefix        = "cardea:"
-	serviceAccountPrefix = "system:serviceaccount:"
-)
+// productPrefix begins the user names of the product itself, which never approve.
+const productPrefix = "cardea:"
 
 // verdict is what the decisions on a request amount to. The zero verdict is undecided.
 type verdict struct {
@@ -23,7 +21,7 @@ type verdict struct {
 	comment   string // of the denial
 }
 
-// tally counts the valid decisions on a request. One denial decides, whoever made it:
+// tally counts the valid decisions on a request about a command or a grant. One denial decides, whoever made it:
 // only who may approve can write one, and where that fails the command is denied.
 func tally(r *v1alpha1.ApprovalRequest) verdict {
 	var v verdict
@@ -32,13 +30,28 @@ func tally(r *v1alpha1.ApprovalRequest) verdict {
 		switch {
 		case d.Decision == v1alpha1.DecisionDenied:
 			return verdict{denied: true, denier: d.Approver, comment: d.Comment}
-		case counts(&r.Spec, d) && !slices.Contains(v.approvers, d.Approver):
+		case isCounted(&r.Spec, d) && !slices.Contains(v.approvers, d.Approver):
 			v.approvers = append(v.approvers, d.Approver)
 		}
 	}
 	slices.Sort(v.approvers)
 	v.approved = r.Spec.Required >= 1 && len(v.approvers) >= int(r.Spec.Required)
+	if r.Spec.Kind == v1alpha1.RequestGrant {
+		v.approved = grantApproved(r)
+	}
 	return v
+}
+
+func isCounted(s *v1alpha1.ApprovalRequestSpec, d *v1alpha1.ApprovalDecision) bool {
+	if s.Kind == v1alpha1.RequestGrant {
+		return s.Grant != nil && inTime(s, d) && policy.Counts(s.Grant.Needs, d, parties(s))
+	}
+	return counts(s, d)
+}
+
+// inTime reports whether a decision was made before its request lapsed.
+func inTime(s *v1alpha1.ApprovalRequestSpec, d *v1alpha1.ApprovalDecision) bool {
+	return d.Time == nil || !d.Time.After(s.ExpiresAt.Time)
 }
 
 // counts reports whether a decision is an approval by somebody who may approve.
@@ -49,22 +62,10 @@ func counts(s *v1alpha1.ApprovalRequestSpec, d *v1alpha1.ApprovalDecision) bool 
 	if d.Approver == s.Requester || d.Approver == s.GrantCreator || strings.HasPrefix(d.Approver, productPrefix) {
 		return false
 	}
-	if d.Time != nil && d.Time.After(s.ExpiresAt.Time) {
+	if !inTime(s, d) {
 		return false
 	}
-	return slices.ContainsFunc(s.Approvers, func(a v1alpha1.Subject) bool { return names(a, d) })
-}
-
-// names reports whether an entry of the approvers names who decided. A ServiceAccount must
-// be named itself: membership in a group is not enough.
-func names(a v1alpha1.Subject, d *v1alpha1.ApprovalDecision) bool {
-	switch a.Kind {
-	case v1alpha1.SubjectUser, v1alpha1.SubjectServiceAccount:
-		return a.Name != "" && a.Username() == d.Approver
-	case v1alpha1.SubjectGroup:
-		return a.Name != "" && !strings.HasPrefix(d.Approver, serviceAccountPrefix) && slices.Contains(d.Groups, a.Name)
-	}
-	return false
+	return slices.ContainsFunc(s.Approvers, func(a v1alpha1.Subject) bool { return policy.Names(a, d) })
 }
 
 // usable reports whether a request can still be decided or consumed at now.

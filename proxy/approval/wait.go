@@ -51,6 +51,8 @@ func (h *Holder) list(ctx context.Context, q *Question, g *openGrant) ([]*v1alph
 	if err != nil {
 		return nil, h.unreachable(ctx, q, "")
 	}
+	// What is asked about the grant itself is not the gate's, and takes no room here.
+	listed = slices.DeleteFunc(slices.Clone(listed), func(r *v1alpha1.ApprovalRequest) bool { return r.Spec.Kind == v1alpha1.RequestGrant })
 	return h.open.merge(g, listed), nil
 }
 

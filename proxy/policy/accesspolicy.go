@@ -64,9 +64,9 @@ func compileAccessPolicy(p *v1alpha1.AccessPolicy, root bool) *accessPolicy {
 	} else {
 		c.selector = selector
 	}
-	c.err = errors.Join(c.err, checkSubjectPatterns(p.Spec.Subjects), checkGrantLimits(p.Spec.Limits))
-	if len(p.Spec.Subjects) == 0 && p.Spec.Limits == nil && p.Spec.Requires == nil {
-		c.err = errors.Join(c.err, errors.New("spec: at least one of subjects, limits and requires must be set"))
+	c.err = errors.Join(c.err, checkSubjectPatterns(p.Spec.Subjects), checkGrantLimits(p.Spec.Limits), checkApprovals(p.Spec.Approvals))
+	if len(p.Spec.Subjects) == 0 && p.Spec.Limits == nil && p.Spec.Requires == nil && p.Spec.Approvals == nil {
+		c.err = errors.Join(c.err, errors.New("spec: at least one of subjects, limits, requires and approvals must be set"))
 	}
 	if r := p.Spec.Requires; r != nil {
 		c.reason, err = compileReason(r.ReasonPattern)

@@ -196,6 +196,9 @@ func admitted(g *v1alpha1.AccessGrant, t *target) (Terms, *Refusal) {
 		return terms, &Refusal{Code: CodePolicy, Rule: RuleName(violations[0].Policy), Message: violations[0].Message,
 			Hint: "kubectl describe agrant " + shownName(g.Name) + " lists all that policies refuse"}
 	}
+	if !IsApproved(terms, g, t.object) {
+		return terms, inactive(g, "is not approved as it is now", "its conditions say what it waits for: kubectl describe agrant "+shownName(g.Name))
+	}
 	return terms, nil
 }
 

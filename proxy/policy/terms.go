@@ -16,6 +16,11 @@ type Terms struct {
 	MaxSessions int
 	// IdleTimeout ends a session in which nothing was sent for so long; 0 is no limit.
 	IdleTimeout time.Duration
+	// Needs are who has to approve: each must be met. AskedBy are the policies that want them.
+	Needs   []v1alpha1.ApprovalNeed
+	AskedBy []v1alpha1.RuleReference
+	// Timeout is how long approvers are asked.
+	Timeout time.Duration
 }
 
 // Violation is one reason why policies do not admit a grant.
@@ -71,10 +76,14 @@ func judge(policies []*accessPolicy, g *v1alpha1.AccessGrant, t *v1alpha1.Target
 			continue
 		}
 		terms.tighten(p)
+		terms.ask(p)
 		c := check{policy: p}
 		c.limits(g, t)
 		c.requirements(g, t)
 		violations = append(violations, c.violations...)
+	}
+	if v := terms.checkNeeds(); v != nil {
+		violations = append(violations, *v)
 	}
 	return terms, violations
 }

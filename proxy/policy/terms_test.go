@@ -95,7 +95,7 @@ func TestJudgeGrant(t *testing.T) {
 		"unknown kind of subject": {policies: one(subjects(v1alpha1.SubjectPattern{Kind: "Pod", Names: []string{"*"}})), want: []string{"subjects[0].kind"}},
 		"subject without names":   {policies: one(subjects(v1alpha1.SubjectPattern{Kind: v1alpha1.SubjectUser})), want: []string{"subjects[0].names"}},
 		"account of no namespace": {policies: one(subjects(v1alpha1.SubjectPattern{Kind: v1alpha1.SubjectServiceAccount, Names: []string{"*"}})), want: []string{"subjects[0].namespaces"}},
-		"says nothing":            {policies: one(subjects()), want: []string{"at least one of subjects, limits and requires"}},
+		"says nothing":            {policies: one(subjects()), want: []string{"at least one of subjects, limits, requires and approvals"}},
 		"nil":                     {policies: []*v1alpha1.AccessPolicy{nil}, want: []string{"could not be read"}},
 		"undecodable":             {input: func(in *Input) { in.Undecodable = []Undecodable{{Kind: "AccessPolicy", Namespace: root, Name: "all"}} }, want: []string{"AccessPolicy all in namespace cardea-system has a field"}},
 		"longest":                 {policies: one(limits(v1alpha1.GrantLimits{MaxDuration: duration(time.Hour)}))},

@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 )
@@ -48,4 +49,18 @@ func RuleName(r v1alpha1.RuleReference) string {
 		return r.Kind + "/" + r.Name
 	}
 	return r.Kind + "/" + r.Namespace + "/" + r.Name
+}
+
+// IsPlain reports whether s looks on a screen like what it is: UTF-8 without characters
+// that control a terminal, change the order of what is read, or are not seen.
+func IsPlain(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if r != '\n' && r != '\t' && r != '\r' && (unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
+			return false
+		}
+	}
+	return true
 }

@@ -272,6 +272,30 @@ func (w *Policy) Sessions(n int32) *Policy {
 	return w
 }
 
+// ApprovedBy adds a quorum of groups, which is needed besides others.
+func (w *Policy) ApprovedBy(required int32, groups ...string) *Policy {
+	q := v1alpha1.ApprovalQuorum{Required: required}
+	for _, g := range groups {
+		q.Approvers = append(q.Approvers, v1alpha1.Subject{Kind: v1alpha1.SubjectGroup, Name: g})
+	}
+	return w.Quorum(q)
+}
+
+// Quorum adds a quorum, which is needed besides others.
+func (w *Policy) Quorum(q v1alpha1.ApprovalQuorum) *Policy {
+	if w.p.Spec.Approvals == nil {
+		w.p.Spec.Approvals = &v1alpha1.GrantApprovals{Timeout: metav1.Duration{Duration: time.Hour}}
+	}
+	w.p.Spec.Approvals.AllOf = append(w.p.Spec.Approvals.AllOf, q)
+	return w
+}
+
+// Within sets how long approvers are asked.
+func (w *Policy) Within(d time.Duration) *Policy {
+	w.p.Spec.Approvals.Timeout.Duration = d
+	return w
+}
+
 func (w *Policy) limits() *v1alpha1.GrantLimits {
 	if w.p.Spec.Limits == nil {
 		w.p.Spec.Limits = &v1alpha1.GrantLimits{}

@@ -42,6 +42,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ApprovalConsumptionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalDecision"):
 		return &apiv1alpha1.ApprovalDecisionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalGrant"):
+		return &apiv1alpha1.ApprovalGrantApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalNeed"):
+		return &apiv1alpha1.ApprovalNeedApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalQuorum"):
+		return &apiv1alpha1.ApprovalQuorumApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalRequest"):
 		return &apiv1alpha1.ApprovalRequestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalRequestSpec"):
@@ -72,6 +78,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.FileMatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FixedFunction"):
 		return &apiv1alpha1.FixedFunctionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GrantApproval"):
+		return &apiv1alpha1.GrantApprovalApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("GrantApprovals"):
+		return &apiv1alpha1.GrantApprovalsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantCredentials"):
 		return &apiv1alpha1.GrantCredentialsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantLimits"):

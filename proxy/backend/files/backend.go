@@ -65,6 +65,7 @@ type Backend struct {
 	printed   map[string]bool   // notices
 	dirty     bool              // what was decoded differs from what was published
 	next      time.Time         // when a grant starts or ends
+	waiting   map[string]bool   // requests that grants wait for
 
 	world     atomic.Pointer[world]
 	snapshot  atomic.Pointer[policy.Snapshot]
@@ -153,7 +154,7 @@ func (b *Backend) load(ctx context.Context, first bool) error {
 	if err != nil {
 		return err
 	}
-	if !b.dirty && !first && (b.next.IsZero() || began.Before(b.next)) {
+	if !b.dirty && !first && len(b.waiting) == 0 && (b.next.IsZero() || began.Before(b.next)) {
 		b.proven.Store(&began)
 		return nil
 	}

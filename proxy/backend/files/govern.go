@@ -34,8 +34,9 @@ func (b *Backend) govern(ctx context.Context, w *world, now time.Time) (notices 
 		}
 	}
 	open := map[string]bool{}
+	b.waiting = map[string]bool{}
 	for _, g := range w.input.Grants {
-		notice, boundary := b.governGrant(w, g, now, open)
+		notice, boundary := b.governGrant(ctx, w, g, now, open)
 		if notice != "" {
 			notices = append(notices, notice)
 		}
@@ -44,12 +45,13 @@ func (b *Backend) govern(ctx context.Context, w *world, now time.Time) (notices 
 		}
 	}
 	b.open = open
+	b.requests.withdrawOthers(ctx, b.waiting, now)
 	return notices, next
 }
 
 // governGrant sets the status of a grant. open collects the names of grants that have a
 // credential.
-func (b *Backend) governGrant(w *world, g *v1alpha1.AccessGrant, now time.Time, open map[string]bool) (notice string, boundary time.Time) {
+func (b *Backend) governGrant(ctx context.Context, w *world, g *v1alpha1.AccessGrant, now time.Time, open map[string]bool) (notice string, boundary time.Time) {
 	r := b.state.Objects[key("AccessGrant", g.Namespace, g.Name)]
 	st := &g.Status
 	st.ObservedGeneration = g.Generation
@@ -66,12 +68,20 @@ func (b *Backend) governGrant(w *world, g *v1alpha1.AccessGrant, now time.Time, 
 	if !a.OK {
 		return fmt.Sprintf("AccessGrant %s is not accepted: %s", g.Name, a.Message), time.Time{}
 	}
+	said := ""
+	if g.Spec.DesiredState != v1alpha1.GrantRevoked { // about which nobody is asked
+		said = b.approve(ctx, w, g, r, now)
+	}
+	if said != "" {
+		r.Verifiers = nil
+		condition(v1alpha1.ConditionApproved, v1alpha1.ReasonPending, said, false)
+		return fmt.Sprintf("AccessGrant %s is not approved: %s", g.Name, said), time.Time{}
+	}
 	if r.ApprovedAt == nil {
-		// Nobody else is asked: whoever writes the folder is its administrator.
 		at := metav1.NewTime(now.Truncate(time.Second))
 		r.ApprovedAt = &at
 	}
-	condition(v1alpha1.ConditionApproved, v1alpha1.ReasonApproved, "whoever writes the folder is its administrator", true)
+	condition(v1alpha1.ConditionApproved, v1alpha1.ReasonApproved, "nothing is asked for, or it was approved", true)
 	starts, expires := times(g, r.ApprovedAt.Time)
 	st.ApprovedAt, st.StartsAt, st.ExpiresAt = r.ApprovedAt, &metav1.Time{Time: starts}, &metav1.Time{Time: expires}
 	switch {

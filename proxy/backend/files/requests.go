@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,7 +124,7 @@ func (b *Backend) Create(ctx context.Context, r *v1alpha1.ApprovalRequest) (*v1a
 		delete(q.asked, stored.Name)
 		return nil, fmt.Errorf("create ApprovalRequest: %w", err)
 	}
-	q.b.c.Log.Info("A command awaits approval: edit the file's status", "ApprovalRequest", stored.Name, "file", q.path(stored.Name))
+	q.b.c.Log.Info(fmt.Sprintf("A %s awaits approval: edit the file's status", strings.ToLower(string(stored.Spec.Kind))), "ApprovalRequest", stored.Name, "file", q.path(stored.Name))
 	return q.get(ctx, stored.Name)
 }
 

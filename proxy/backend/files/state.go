@@ -28,6 +28,7 @@ type record struct {
 	// Of an AccessGrant:
 	ApprovedAt *metav1.Time                  `json:"approvedAt,omitempty"`
 	Verifiers  []v1alpha1.CredentialVerifier `json:"verifiers,omitempty"`
+	Approval   *v1alpha1.GrantApproval       `json:"approval,omitempty"`
 }
 
 // state survives a restart.

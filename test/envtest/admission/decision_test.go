@@ -149,6 +149,33 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// TestGrantRequests tries who asks about grants, who withdraws that, and what a group that
+// asks may decide.
+func TestGrantRequests(t *testing.T) {
+	const asked = `{spec: {kind: Grant, command: null, session: null, grant: {text: "reason: x", digest: "` +
+		`0000000000000000000000000000000000000000000000000000000000000000", subject: {kind: Group, name: on-call},
+		needs: [{anyOf: [{required: 1, approvers: [{kind: Group, name: dba}]}]}]}}}`
+	admit(t, map[string]want{
+		"the operator":     {operator, ""},
+		"the proxy":        {proxy, "only the operator asks about grants"},
+		"an administrator": {admin, "only the proxy of namespace"},
+	}, func(u apiserver.User) error { return create(t.Context(), u, apiserver.Object(request, asked)) })
+
+	o := store(t, operator, apiserver.Object(request, asked))
+	danApproves := `{decisions: [{approver: dan, groups: [dba, on-call, system:authenticated], decision: Approved}]}`
+	for _, s := range []step{
+		{proxy, withdraw, "about a grant, only the operator"},
+		{proxy, consume, "only the proxy's account sets it"},
+		{dan, danApproves, "members of the group that the grant is for never approve it"},
+		{dora, doraApproves, ""},
+		{proxy, consume, "only the proxy's account sets it"},
+		{operator, consume, "only the proxy's account sets it"},
+		{operator, withdraw, ""},
+	} {
+		refused(t, patchStatus(t.Context(), s.as, o, s.patch), s.error)
+	}
+}
+
 // TestLateDecisionHidesItsTime tries to pass the clock by forging the API server's
 // bookkeeping in the same write.
 func TestLateDecisionHidesItsTime(t *testing.T) {

@@ -267,7 +267,7 @@ func TestAccessPolicy(t *testing.T) {
 		"no selector":                    {`{spec: {targetSelector: null}}`, "spec.targetSelector: Required value"},
 		"every Target":                   {`{spec: {targetSelector: {}}}`, ""},
 		"an unknown operator":            {`{spec: {targetSelector: {matchExpressions: [{key: tier, operator: Like}]}}}`, "operator must be In or NotIn with values"},
-		"says nothing":                   {`{spec: {subjects: null, limits: null}}`, "at least one of subjects, limits and requires must be set"},
+		"says nothing":                   {`{spec: {subjects: null, limits: null}}`, "at least one of subjects, limits, requires and approvals must be set"},
 		"no subjects":                    {`{spec: {subjects: null}}`, ""},
 		"an empty list of subjects":      {`{spec: {subjects: []}}`, "spec.subjects"},
 		"a subject without names":        {`{spec: {subjects: [{kind: User}]}}`, "spec.subjects[0].names: Required value"},

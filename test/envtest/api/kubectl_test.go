@@ -33,7 +33,7 @@ func TestColumns(t *testing.T) {
 		"atgt":     {apiserver.Target, `{` + conditions + `}`, []string{"HOST STATE REACHABLE", "orders.shop.svc Active True"}},
 		"mrule":    {apiserver.MaskingRule, `{targets: 2, ` + conditions + `}`, []string{"TARGETS STATE", "2 Active"}},
 		"cmdrule":  {apiserver.CommandRule, `{targets: 3, ` + conditions + `}`, []string{"ACTION TARGETS STATE", "Deny 3 Active"}},
-		"apreq":    {apiserver.ApprovalRequest, `{` + conditions + `}`, []string{"REQUESTER TARGET COMMAND STATE UNTIL", "system:serviceaccount:shop:report-agent orders-db DELETE FROM orders Active 2099-01-01T00:00:00Z"}},
+		"apreq":    {apiserver.ApprovalRequest, `{` + conditions + `}`, []string{"KIND REQUESTER TARGET COMMAND STATE UNTIL", "Command system:serviceaccount:shop:report-agent orders-db DELETE FROM orders Active 2099-01-01T00:00:00Z"}},
 		"asess":    {apiserver.Session, `{commands: {forwarded: 4, denied: 1, held: 2}, recording: {state: Open}, ` + conditions + `}`, []string{"SUBJECT TARGET STATE FORWARDED DENIED HELD RECORDING", "report-agent orders-db Active 4 1 2 Open"}},
 		"recstore": {apiserver.RecordingStore, `{recordings: 5, bytes: 77, ` + conditions + `}`, []string{"RECORDINGS BYTES STATE", "5 77 Active"}},
 		"aproxy":   {apiserver.AccessProxy, `{replicas: 2, readyReplicas: 1, ` + conditions + `}`, []string{"REPLICAS READY STATE", "2 1 Active"}},

@@ -86,6 +86,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.AccessGrantStatus
   map:
     fields:
+    - name: approval
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantApproval
     - name: approvedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -173,6 +176,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.cardea-dev.cardea.api.v1alpha1.AccessPolicySpec
   map:
     fields:
+    - name: approvals
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantApprovals
     - name: limits
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantLimits
@@ -303,6 +309,46 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalGrant
+  map:
+    fields:
+    - name: digest
+      type:
+        scalar: string
+    - name: needs
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalNeed
+          elementRelationship: atomic
+    - name: subject
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.Subject
+    - name: text
+      type:
+        scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalNeed
+  map:
+    fields:
+    - name: anyOf
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalQuorum
+          elementRelationship: atomic
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalQuorum
+  map:
+    fields:
+    - name: approvers
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.Subject
+          elementRelationship: atomic
+    - name: required
+      type:
+        scalar: numeric
+      default: 1
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalRequest
   map:
     fields:
@@ -321,6 +367,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalRequestStatus
+- name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalRequestKind
+  scalar: string
 - name: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalRequestSpec
   map:
     fields:
@@ -336,12 +384,19 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: grant
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalGrant
     - name: grantCreator
       type:
         scalar: string
     - name: grantRef
       type:
         namedType: com.github.cardea-dev.cardea.api.v1alpha1.ObjectIdentity
+    - name: kind
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalRequestKind
+      default: Command
     - name: reason
       type:
         scalar: string
@@ -594,6 +649,47 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: value
       type:
         scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.GrantApproval
+  map:
+    fields:
+    - name: decisions
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalDecision
+          elementRelationship: associative
+          keys:
+          - approver
+    - name: digest
+      type:
+        scalar: string
+    - name: outcome
+      type:
+        namedType: com.github.cardea-dev.cardea.api.v1alpha1.GrantApprovalOutcome
+    - name: request
+      type:
+        scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.GrantApprovalOutcome
+  scalar: string
+- name: com.github.cardea-dev.cardea.api.v1alpha1.GrantApprovals
+  map:
+    fields:
+    - name: allOf
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalQuorum
+          elementRelationship: atomic
+    - name: anyOf
+      type:
+        list:
+          elementType:
+            namedType: com.github.cardea-dev.cardea.api.v1alpha1.ApprovalQuorum
+          elementRelationship: atomic
+    - name: timeout
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 24h
 - name: com.github.cardea-dev.cardea.api.v1alpha1.GrantCredentials
   map:
     fields:

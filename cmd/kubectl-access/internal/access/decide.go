@@ -19,9 +19,9 @@ import (
 )
 
 func (p *plugin) decide(verb string) *cobra.Command {
-	decision, short := v1alpha1.DecisionApproved, "Approve one command that waits for approval"
+	decision, short := v1alpha1.DecisionApproved, "Approve one command or grant that waits for approval"
 	if verb == "deny" {
-		decision, short = v1alpha1.DecisionDenied, "Deny one command that waits for approval: one denial decides"
+		decision, short = v1alpha1.DecisionDenied, "Deny one command or grant that waits for approval: one denial decides"
 	}
 	var comment string
 	cmd := &cobra.Command{
@@ -105,6 +105,9 @@ func (p *plugin) refuse(r *v1alpha1.ApprovalRequest, mine v1alpha1.ApprovalDecis
 	}
 	switch s := requestState(r, p.clock.Now()); s {
 	case v1alpha1.ReasonConsumed, v1alpha1.ReasonWithdrawn, v1alpha1.ReasonDenied:
+		if r.Spec.Kind == v1alpha1.RequestGrant {
+			return false, fmt.Errorf("request %s is closed (%s): if the grant is still wanted, the requester makes a new one, which makes a new request", r.Name, s)
+		}
 		return false, fmt.Errorf("request %s is closed (%s): if the command is still wanted, the requester sends it again, which makes a new request", r.Name, s)
 	}
 	if mine.Approver == r.Spec.Requester || mine.Approver == r.Spec.GrantCreator {
@@ -136,7 +139,7 @@ func (p *plugin) printDecision(r *v1alpha1.ApprovalRequest, decision v1alpha1.De
 	}
 	t := transcript{w: p.Out, screen: s}
 	t.line(s.paint(color, string(decision)) + rest + ": " + Safe(r.Name, false) + ", " + Safe(r.Spec.Requester, false) + " on " + Safe(r.Spec.TargetRef.Name, false))
-	t.block(r.Spec.Command.Text)
+	t.block(question(r))
 	if len(r.Spec.Command.Parameters) > 0 {
 		t.parameters(r.Spec.Command.Parameters)
 	}

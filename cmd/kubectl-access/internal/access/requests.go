@@ -12,11 +12,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
+	"github.com/cardea-dev/cardea/proxy/approval"
 )
 
 // requestState is what has become of a request, read from the decisions themselves: the
 // condition is the operator's, which may be down.
 func requestState(r *v1alpha1.ApprovalRequest, now time.Time) string {
+	if r.Spec.Kind == v1alpha1.RequestGrant {
+		return approval.Assess(r, now).Reason // several quorums
+	}
 	approved, denied := 0, false
 	for _, d := range r.Status.Decisions {
 		if d.Decision == v1alpha1.DecisionApproved {
@@ -40,13 +44,21 @@ func requestState(r *v1alpha1.ApprovalRequest, now time.Time) string {
 	return v1alpha1.ReasonPending
 }
 
+// question is what a request asks: the command, or the grant as YAML.
+func question(r *v1alpha1.ApprovalRequest) string {
+	if r.Spec.Grant != nil {
+		return r.Spec.Grant.Text
+	}
+	return r.Spec.Command.Text
+}
+
 func (p *plugin) requests() *cobra.Command {
 	var l listing
 	var every, follow bool
 	cmd := &cobra.Command{
 		Use:     "requests",
 		Aliases: []string{"request"},
-		Short:   "List the commands that wait for approval",
+		Short:   "List the commands and the grants that wait for approval",
 		Example: "  kubectl access requests -n shop-gate --watch",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,7 +124,7 @@ func (p *plugin) requestRow(r *v1alpha1.ApprovalRequest) []string {
 		left = p.age(now.Add(-d))
 	}
 	return []string{r.Namespace, r.Name, r.Spec.Requester, r.Spec.TargetRef.Name, requestState(r, now), fmt.Sprintf("%d/%d", approvals, r.Spec.Required),
-		left, estimatedRows(r), cut(strings.Join(strings.Fields(r.Spec.Command.Text), " "), 100), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
+		left, estimatedRows(r), cut(strings.Join(strings.Fields(question(r)), " "), 100), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
 }
 
 // estimatedRows is how many rows the command is expected to be about.

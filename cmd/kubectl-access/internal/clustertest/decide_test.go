@@ -77,6 +77,31 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestDecideGrant shows and decides a request about a grant.
+func TestDecideGrant(t *testing.T) {
+	r := newRequest("agrant", 1)
+	r.Spec.Kind, r.Spec.Command = v1alpha1.RequestGrant, v1alpha1.ApprovalCommand{}
+	need := func(group string) v1alpha1.ApprovalNeed {
+		return v1alpha1.ApprovalNeed{AnyOf: []v1alpha1.ApprovalQuorum{{Required: 1, Approvers: []v1alpha1.Subject{{Kind: v1alpha1.SubjectGroup, Name: group}}}}}
+	}
+	r.Spec.Grant = &v1alpha1.ApprovalGrant{Text: "reason: OPS-1423\nduration: 30m\n", Digest: strings.Repeat("0", 64),
+		Subject: v1alpha1.Subject{Kind: v1alpha1.SubjectUser, Name: "una"}, Needs: []v1alpha1.ApprovalNeed{need("dba"), need("security")}}
+	r.Spec.Approvers = append(r.Spec.Approvers, v1alpha1.Subject{Kind: v1alpha1.SubjectGroup, Name: "security"})
+	if err := as(t, apiserver.User{Name: apiserver.Operator}).Create(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := plugin(dora, "requests"); code != 0 || !strings.Contains(out, "duration: 30m") || !strings.Contains(out, "Pending") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if code, out, _ := plugin(dora, "approve", "agrant"); code != 0 || !strings.Contains(out, "| duration: 30m") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	// One approval is as many as the least need, but another need is not met.
+	if code, out, _ := plugin(dora, "requests"); code != 0 || !strings.Contains(out, "agrant") {
+		t.Errorf("the request does not wait any more: exit %d\n%s", code, out)
+	}
+}
+
 func stored(t *testing.T, name string) *v1alpha1.ApprovalRequest {
 	t.Helper()
 	r := &v1alpha1.ApprovalRequest{}

@@ -22,6 +22,8 @@ type AccessGrantStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// approvedAt is when the grant was approved; duration counts from here.
 	ApprovedAt *metav1.Time `json:"approvedAt,omitempty"`
+	// approval is what became of asking for approval, where policies want one.
+	Approval *GrantApprovalApplyConfiguration `json:"approval,omitempty"`
 	// startsAt is when the grant begins.
 	StartsAt *metav1.Time `json:"startsAt,omitempty"`
 	// expiresAt is when the grant ends.
@@ -65,6 +67,14 @@ func (b *AccessGrantStatusApplyConfiguration) WithObservedGeneration(value int64
 // If called multiple times, the ApprovedAt field is set to the value of the last call.
 func (b *AccessGrantStatusApplyConfiguration) WithApprovedAt(value metav1.Time) *AccessGrantStatusApplyConfiguration {
 	b.ApprovedAt = &value
+	return b
+}
+
+// WithApproval sets the Approval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Approval field is set to the value of the last call.
+func (b *AccessGrantStatusApplyConfiguration) WithApproval(value *GrantApprovalApplyConfiguration) *AccessGrantStatusApplyConfiguration {
+	b.Approval = value
 	return b
 }
 

@@ -28,6 +28,9 @@ type AccessPolicySpecApplyConfiguration struct {
 	Limits *GrantLimitsApplyConfiguration `json:"limits,omitempty"`
 	// requires is what a grant and its Target must have.
 	Requires *GrantRequirementsApplyConfiguration `json:"requires,omitempty"`
+	// approvals says who has to approve a grant before it begins. Where several policies ask
+	// for approvals, all of them are needed, within the shortest timeout.
+	Approvals *GrantApprovalsApplyConfiguration `json:"approvals,omitempty"`
 }
 
 // AccessPolicySpecApplyConfiguration constructs a declarative configuration of the AccessPolicySpec type for use with
@@ -70,5 +73,13 @@ func (b *AccessPolicySpecApplyConfiguration) WithLimits(value *GrantLimitsApplyC
 // If called multiple times, the Requires field is set to the value of the last call.
 func (b *AccessPolicySpecApplyConfiguration) WithRequires(value *GrantRequirementsApplyConfiguration) *AccessPolicySpecApplyConfiguration {
 	b.Requires = value
+	return b
+}
+
+// WithApprovals sets the Approvals field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Approvals field is set to the value of the last call.
+func (b *AccessPolicySpecApplyConfiguration) WithApprovals(value *GrantApprovalsApplyConfiguration) *AccessPolicySpecApplyConfiguration {
+	b.Approvals = value
 	return b
 }

@@ -14,7 +14,8 @@ import (
 // ApprovalRequestApplyConfiguration represents a declarative configuration of the ApprovalRequest type for use
 // with apply.
 //
-// ApprovalRequest is one question to humans about one exact command, and their decisions.
+// ApprovalRequest is one question to humans, about one exact command or one grant, and their
+// decisions.
 type ApprovalRequestApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -3,20 +3,24 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/cardea-dev/cardea/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // ApprovalRequestSpecApplyConfiguration represents a declarative configuration of the ApprovalRequestSpec type for use
 // with apply.
 //
-// ApprovalRequestSpec is one question to humans about one exact command. It is
-// written once by the proxy and immutable.
+// ApprovalRequestSpec is one question to humans, about one exact command or about one grant.
+// It is written once, by the proxy or the operator, and immutable.
 type ApprovalRequestSpecApplyConfiguration struct {
-	// grantRef is the grant in use.
+	// kind is Command or Grant.
+	Kind *apiv1alpha1.ApprovalRequestKind `json:"kind,omitempty"`
+	// grantRef is the grant in use, or the one that is asked for.
 	GrantRef *ObjectIdentityApplyConfiguration `json:"grantRef,omitempty"`
-	// targetRef is the Target that the command is for.
+	// targetRef is the Target that the command or the grant is for.
 	TargetRef *ObjectIdentityApplyConfiguration `json:"targetRef,omitempty"`
-	// requester is the user name of the grant's subject. It may not approve.
+	// requester is the user name of the grant's subject, or "Group " and its name. It may not
+	// approve.
 	Requester *string `json:"requester,omitempty"`
 	// grantCreator is the user name that created the grant, empty if unknown. It may not
 	// approve.
@@ -31,9 +35,12 @@ type ApprovalRequestSpecApplyConfiguration struct {
 	Rule *RuleReferenceApplyConfiguration `json:"rule,omitempty"`
 	// command is what would run.
 	Command *ApprovalCommandApplyConfiguration `json:"command,omitempty"`
-	// required is how many distinct approvers must approve.
+	// grant is what is asked for.
+	Grant *ApprovalGrantApplyConfiguration `json:"grant,omitempty"`
+	// required is how many distinct approvers must approve; for a grant the least number with
+	// which its needs can be met.
 	Required *int32 `json:"required,omitempty"`
-	// approvers are who may approve.
+	// approvers are who may approve; 1 to 128.
 	Approvers []SubjectApplyConfiguration `json:"approvers,omitempty"`
 	// expiresAt is when the request lapses unanswered.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
@@ -43,6 +50,14 @@ type ApprovalRequestSpecApplyConfiguration struct {
 // apply.
 func ApprovalRequestSpec() *ApprovalRequestSpecApplyConfiguration {
 	return &ApprovalRequestSpecApplyConfiguration{}
+}
+
+// WithKind sets the Kind field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kind field is set to the value of the last call.
+func (b *ApprovalRequestSpecApplyConfiguration) WithKind(value apiv1alpha1.ApprovalRequestKind) *ApprovalRequestSpecApplyConfiguration {
+	b.Kind = &value
+	return b
 }
 
 // WithGrantRef sets the GrantRef field in the declarative configuration to the given value
@@ -106,6 +121,14 @@ func (b *ApprovalRequestSpecApplyConfiguration) WithRule(value *RuleReferenceApp
 // If called multiple times, the Command field is set to the value of the last call.
 func (b *ApprovalRequestSpecApplyConfiguration) WithCommand(value *ApprovalCommandApplyConfiguration) *ApprovalRequestSpecApplyConfiguration {
 	b.Command = value
+	return b
+}
+
+// WithGrant sets the Grant field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Grant field is set to the value of the last call.
+func (b *ApprovalRequestSpecApplyConfiguration) WithGrant(value *ApprovalGrantApplyConfiguration) *ApprovalRequestSpecApplyConfiguration {
+	b.Grant = value
 	return b
 }
 

@@ -19,8 +19,9 @@ type ApprovalRequestStatusApplyConfiguration struct {
 	Decisions []ApprovalDecisionApplyConfiguration `json:"decisions,omitempty"`
 	// consumed is set by the proxy, once, before it forwards the command.
 	Consumed *ApprovalConsumptionApplyConfiguration `json:"consumed,omitempty"`
-	// withdrawnAt is set by the proxy when the waiting client is gone: the request can no
-	// longer be used.
+	// withdrawnAt is set by the proxy when the waiting client is gone, and by the operator when
+	// the grant that is asked for was changed, revoked or deleted: the request can no longer be
+	// used.
 	WithdrawnAt *metav1.Time `json:"withdrawnAt,omitempty"`
 }
 
