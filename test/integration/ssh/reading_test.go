@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // auditor runs the built plugin on the recordings of the gate.
@@ -29,6 +32,45 @@ func (w *world) auditor(t *testing.T) func(args ...string) (out, errs string) {
 	}
 }
 
+// normal is a transcript without what differs from run to run.
+func normal(out, login string) string {
+	_, out, _ = strings.Cut(out, "\n\n") // the table of who and where
+	out, _, _ = strings.Cut(out, "[1] disconnected")
+	out = regexp.MustCompile(`[0-9]+ bytes`).ReplaceAllString(out, "N bytes")
+	out = regexp.MustCompile(`[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}`).ReplaceAllString(out, "TIME")
+	out = regexp.MustCompile(`from [0-9.:]+ to ssh, credential [0-9a-f]+`).ReplaceAllString(out, "from CLIENT to ssh, credential ID")
+	return strings.ReplaceAll(regexp.MustCompile(login+`@host:\S*`).ReplaceAllString(out, "LOGIN@host:HOME"), login, "LOGIN")
+}
+
+// gatedTranscript is the whole of what the auditor reads.
+const gatedTranscript = `TIME  [1] connected  from CLIENT to ssh, credential ID, application Go
+TIME  [1] #1 Allowed
+    | gated shell
+TIME  [1] #1 size  200 columns, 24 rows
+TIME  [1] #1 shown | This is a gated shell: each line is decided on before it runs. Commands have no terminal and no input; Ctrl-C ends one, exit the session.
+TIME  [1] #1 typed | echo re''ady
+TIME  [1] #1 shown | LOGIN@host:HOME $ echo re''ady
+TIME  [1] #2 Allowed
+    | $ echo re''ady
+TIME  [1] #1 shown | ready
+TIME  [1] #2 -> exit 0, N bytes
+TIME  [1] #1 size  120 columns, 40 rows
+TIME  [1] #1 typed | printf 'pl%s \033[31mred\033[0m \033]52;c;ZXZpbA==\007\033[6n\033]0;t\007end\n' ayed
+TIME  [1] #1 shown | LOGIN@host:HOME $ LOGIN@host:HOME $ printf 'pl%s \033[31mred\033[0m \033]52;c;ZXZpbA==\007\033[6n\033]0;t\007end\n' ayed
+TIME  [1] #3 Allowed
+    | $ printf 'pl%s \033[31mred\033[0m \033]52;c;ZXZpbA==\007\033[6n\033]0;t\007end\n' ayed
+TIME  [1] #1 shown | played red end
+TIME  [1] #3 -> exit 0, N bytes
+TIME  [1] #1 typed | exit
+TIME  [1] #1 shown | LOGIN@host:HOME $ exit
+TIME  [1] #4 Allowed
+    | $ exit
+TIME  [1] #4 -> outcome unknown: the session ended first
+    ERROR: the shell ended
+TIME  [1] #1 shown  also what acts on a terminal and does not draw: clipboard (1), query (1), title (1)
+TIME  [1] #1 -> exit 0, N bytes
+TIME  `
+
 // TestTerminalsAreReadAgain types at a raw and at a gated shell, and reads both as an auditor
 // does: played, as asciicast, as a transcript and by search.
 func TestTerminalsAreReadAgain(t *testing.T) {
@@ -36,14 +78,23 @@ func TestTerminalsAreReadAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := start(t, setup{grant: grant})
 			p := w.shell(t)
+			prompt := func() {
+				if name == "gated" { // that of the account's own shell is not known
+					p.sees("$ ")
+				}
+			}
+			prompt()
 			p.types("echo re''ady\r")
 			p.sees("ready\r\n")
+			prompt()
 			if err := p.session.WindowChange(40, 120); err != nil {
 				t.Fatal(err)
 			}
+			prompt() // again, on the other screen
 			// What a hostile program would send to whoever looks: a clipboard, a question, a title.
 			p.types(`printf 'pl%s \033[31mred\033[0m \033]52;c;ZXZpbA==\007\033[6n\033]0;t\007end\n' ayed` + "\r")
 			p.sees("end\r\n")
+			prompt()
 			p.types("exit\r")
 			_ = p.session.Wait()
 			w.Stop(t)
@@ -77,14 +128,22 @@ func TestTerminalsAreReadAgain(t *testing.T) {
 				t.Errorf("OCSF:\n%s", out)
 			}
 
-			if out, _ := read("replay", session); strings.Contains(out, "\x1b") || !strings.Contains(out, `\x1b]52;c;ZXZpbA==`) {
-				t.Errorf("the transcript:\n%s", out)
+			out, _ = read("replay", session)
+			for _, want := range []string{"#1 size  200 columns, 24 rows", "#1 size  120 columns, 40 rows", "#1 shown | played red end\n", "clipboard (1)"} {
+				if !strings.Contains(out, want) || strings.Contains(out, "\x1b") {
+					t.Errorf("%q is not in the transcript:\n%s", want, out)
+				}
+			}
+			if name == "gated" {
+				if d := cmp.Diff(gatedTranscript, normal(out, w.server.Login)); d != "" {
+					t.Errorf("the transcript (-want +got):\n%s\n%s", d, normal(out, w.server.Login))
+				}
 			}
 			// Each key is an event of its own, and the output comes in parts.
 			if out, _ := read("search", `^played red end$`); !strings.Contains(out, "stdout  played red end\n") {
 				t.Errorf("search for what was shown:\n%s", out)
 			}
-			if out, _ := read("search", `printf 'pl%s.*ayed$`, "-o", "json"); !strings.Contains(out, `"what":"stdin"`) {
+			if out, _ := read("search", `printf 'pl%s.*ayed$`, "-o", "json"); !strings.Contains(out, `"what":"std`) || name == "gated" && !strings.Contains(out, `"what":"stdin"`) {
 				t.Errorf("search for what was typed:\n%s", out)
 			}
 		})

@@ -62,7 +62,7 @@ func (p *plugin) export() *cobra.Command {
 	cmd.Flags().StringVar(&o.format, "format", formatLines, "asciicast, jsonl, ocsf or ecs")
 	cmd.Flags().Uint64Var(&o.terminal, "terminal", 0, "of asciicast: the terminal of the command with this number")
 	cmd.Flags().StringVar(&o.folder, "output-dir", "", "of asciicast: write every terminal into a file of this folder")
-	cmd.Flags().BoolVar(&o.typed, "input", false, "of asciicast: also what was typed, passwords on raw terminals among it")
+	cmd.Flags().BoolVar(&o.typed, "input", false, "of asciicast: also what was typed, as far as it is recorded")
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cardea-dev/cardea/cmd/kubectl-access/internal/terminal"
 	"github.com/cardea-dev/cardea/proxy/recording"
 )
 
@@ -23,6 +24,9 @@ type transcript struct {
 	columns []string
 	masked  []int
 	id      uint64
+
+	frames  terminal.Frames
+	screens map[uint64]*shown
 }
 
 func (t *transcript) line(text string) {
@@ -50,7 +54,9 @@ func (t *transcript) entry(e recording.Entry) error {
 		t.doubted = true
 		t.line(t.screen.paint(red, "!! From here on the recording fails verification: what follows may have been altered."))
 	}
+	frames := t.frames.Of(e)
 	switch {
+	case t.terminal(e, frames):
 	case e.Started != nil:
 		t.started(e.Started, e.Time)
 	case e.Connected != nil:
@@ -99,7 +105,9 @@ func (t *transcript) input(e recording.Entry) {
 		stream = Safe(i.Stream, false)
 	}
 	t.event(e, fmt.Sprintf("#%d %s", i.ID, stream), what)
-	t.block(strings.TrimSuffix(string(i.Data), "\n"))
+	if len(i.Data) > 0 {
+		t.block(strings.TrimSuffix(string(i.Data), "\n"))
+	}
 }
 
 // output prints bytes that came back to a command.
@@ -191,7 +199,7 @@ func (t *transcript) response(e recording.Entry) {
 		t.rows(r.Rows)
 	}
 	if r.Error != "" {
-		t.line("    " + t.screen.paint(red, "ERROR "+Safe(r.SQLState, false)+": "+Safe(r.Error, false)))
+		t.line("    " + t.screen.paint(red, "ERROR"+labelled(" ", r.SQLState)+": "+Safe(r.Error, false)))
 	}
 	if r.Truncated {
 		t.line("    " + t.screen.paint(faint, "(not all rows were kept)"))

@@ -123,6 +123,35 @@ Session s
 12:00:01.234  ended  the proxy that carried the session died; the recording was closed by another one
 12:00:01.234  unknown  event of kind "typed\a", which this program does not know
 `},
+		"a terminal": {
+			entries: []recording.Entry{
+				entry(recording.Event{Connection: 1, Connected: &recording.Connected{Engine: "ssh", Client: "10.0.0.1:5", Credential: "c"}}),
+				entry(recording.Event{Connection: 1, Command: &recording.Command{ID: 1, Decision: "Allowed", Text: "shell"}}),
+				entry(recording.Event{Connection: 1, Input: &recording.Input{ID: 1, Stream: "resize", Data: []byte(`{"Height":24,"Width":80}`)}}),
+				entry(recording.Event{Connection: 1, Output: &recording.Output{ID: 1, Stream: "stdout", Data: []byte("\x1b[32m$ \x1b[0m")}}),
+				entry(recording.Event{Connection: 1, Input: &recording.Input{ID: 1, Stream: "stdin", ByteCount: 1}}),
+				entry(recording.Event{Connection: 1, Output: &recording.Output{ID: 1, Stream: "stdout", Data: []byte("i")}}),
+				entry(recording.Event{Connection: 1, Input: &recording.Input{ID: 1, Stream: "stdin", Data: []byte("i"), ByteCount: 2}}),
+				entry(recording.Event{Connection: 1, Output: &recording.Output{ID: 1, Stream: "stdout", Data: []byte("d\r\nuid=0\r\n12:00:02.000  [1] #2 Allowed\x1b]52;c;eA==\x07\u202e"), Truncated: true}}),
+				entry(recording.Event{Connection: 1, Input: &recording.Input{ID: 1, Stream: "stdin", Data: []byte("d\r"), ByteCount: 6}}),
+				entry(recording.Event{Connection: 1, Input: &recording.Input{ID: 1, Stream: "stdin", Final: true, ByteCount: 9}}),
+				entry(recording.Event{Connection: 1, Response: &recording.Response{ID: 1, Final: true, Tag: "exit 0", ByteCount: 20}}),
+			},
+			want: `
+12:00:01.234  [1] connected  from 10.0.0.1:5 to ssh, credential c
+12:00:01.234  [1] #1 Allowed
+    | shell
+12:00:01.234  [1] #1 size  80 columns, 24 rows
+12:00:01.234  [1] #1 shown | $ id
+12:00:01.234  [1] #1 shown | uid=0
+12:00:01.234  [1] #1 shown  more, which was not recorded
+12:00:01.234  [1] #1 typed | id
+12:00:01.234  [1] #1 stdin  end of 9 bytes of data
+12:00:01.234  [1] #1 shown | 12:00:02.000  [1] #2 Allowed
+12:00:01.234  [1] #1 typed  6 bytes of which the terminal showed nothing, or not as it was typed
+12:00:01.234  [1] #1 shown  also what acts on a terminal and does not draw: clipboard (1), control character (1)
+12:00:01.234  [1] #1 -> exit 0, 20 bytes
+`},
 		"unverified": {
 			entries: []recording.Entry{{}, {}},
 			want: `
