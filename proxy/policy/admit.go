@@ -29,7 +29,7 @@ func (s *Snapshot) Admit(r Request, now time.Time) (*Admission, error) {
 	}
 	expires, refusal := open(g, now)
 	if refusal != nil {
-		return nil, refusal
+		return nil, because(refusal, g, t)
 	}
 	credential, refusal := credentialOf(g, r, now)
 	if refusal != nil {
@@ -193,13 +193,29 @@ func permitted(g *v1alpha1.AccessGrant, t *target, r Request) *Refusal {
 func admitted(g *v1alpha1.AccessGrant, t *target) (Terms, *Refusal) {
 	terms, violations := judge(t.policies, g, t.object)
 	if len(violations) > 0 {
-		return terms, &Refusal{Code: CodePolicy, Rule: RuleName(violations[0].Policy), Message: violations[0].Message,
-			Hint: "kubectl describe agrant " + shownName(g.Name) + " lists all that policies refuse"}
+		return terms, violated(g, violations[0])
 	}
 	if !IsApproved(terms, g, t.object) {
 		return terms, inactive(g, "is not approved as it is now", "its conditions say what it waits for: kubectl describe agrant "+shownName(g.Name))
 	}
 	return terms, nil
+}
+
+// because names the policy that keeps a grant from being accepted, if one does: it says more
+// than that the grant is not.
+func because(refusal *Refusal, g *v1alpha1.AccessGrant, t *target) *Refusal {
+	if refusal.Code != CodeGrantInactive || t == nil || t.shutWith != nil {
+		return refusal
+	}
+	if _, violations := judge(t.policies, g, t.object); len(violations) > 0 {
+		return violated(g, violations[0])
+	}
+	return refusal
+}
+
+func violated(g *v1alpha1.AccessGrant, v Violation) *Refusal {
+	return &Refusal{Code: CodePolicy, Rule: RuleName(v.Policy), Message: v.Message,
+		Hint: "kubectl describe agrant " + shownName(g.Name) + " lists all that policies refuse"}
 }
 
 // permittedRole checks that the grant's role is one that its Target offers now.

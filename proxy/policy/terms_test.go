@@ -255,6 +255,11 @@ func TestTightened(t *testing.T) {
 	if _, err := Compile(in).Admit(makeRequest(), noon); codeOf(err) != CodePolicy {
 		t.Errorf("err = %v, want that the policy refuses", err)
 	}
+	// Nor does the operator's answer hide which policy it is.
+	in.Grants[0].Status.Conditions[0].Status = metav1.ConditionFalse
+	if _, err := Compile(in).Admit(makeRequest(), noon); codeOf(err) != CodePolicy {
+		t.Errorf("err = %v, want that it names the policy", err)
+	}
 	if a := AssessGrant(in, in.Grants[0]); a.OK || a.Reason != v1alpha1.ReasonPolicyViolated || !strings.Contains(a.Message, "at most 30m") {
 		t.Errorf("AssessGrant() = %+v", a)
 	}

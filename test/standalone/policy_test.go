@@ -38,7 +38,7 @@ func TestPolicies(t *testing.T) {
 	g.edit("25-policy.yaml", "maxDuration: 2h", "maxDuration: 30m")
 	g.eventually("the credential is gone", func() bool { _, err := os.Stat(g.path(".credentials/report-agent/uri")); return os.IsNotExist(err) })
 	psql.send("select 'still ' || 'here';")
-	psql.expect("CDA-1002")
+	psql.expect("CDA-1016: AccessPolicy shop-gate/prod permits at most 30m")
 	g.edit("25-policy.yaml", "maxDuration: 30m", "maxDuration: 2h")
 	g.eventually("the approval holds again", func() bool { _, err := os.Stat(g.path(".credentials/report-agent/uri")); return err == nil })
 	again := g.open(g.uri())

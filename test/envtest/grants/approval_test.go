@@ -103,6 +103,48 @@ var _ = Describe("Approval of a grant", func() {
 	})
 })
 
+var _ = Describe("A policy that changes while a grant waits", func() {
+	It("is asked anew each time, and what was withdrawn is never good again", func() {
+		p := newPlace()
+		policy := p.policy(dba)
+		grant, first := p.ask(nil)
+		editor := apiserver.User{Name: "editor"}
+		two := `{"spec":{"approvals":{"allOf":[{"required":2,"approvers":[{"kind":"Group","name":"dba"}]}]}}}`
+		one := `{"spec":{"approvals":{"allOf":[{"required":1,"approvers":[{"kind":"Group","name":"dba"}]}]}}}`
+		Expect(change(editor, policy, two)).To(Succeed())
+		second := another(grant, first)
+		Expect(change(editor, policy, one)).To(Succeed())
+		third := another(grant, second)
+		Expect(third.Name).NotTo(Equal(first.Name))
+		for _, old := range []*v1alpha1.ApprovalRequest{first, second} {
+			Eventually(func(g Gomega) { g.Expect(get(g, old).Status.WithdrawnAt).NotTo(BeNil()) }).Should(Succeed())
+			Expect(decide(dora, old, v1alpha1.DecisionApproved)).To(MatchError(ContainSubstring("takes no more decisions")))
+		}
+		stays(grant, "Unknown Pending")
+		Expect(decide(dora, third, v1alpha1.DecisionApproved)).To(Succeed())
+		becomes(grant, "True Approved")
+	})
+
+	It("lets the grant begin if it wants no approval any more", func() {
+		p := newPlace()
+		policy := p.policy(dba)
+		grant, request := p.ask(nil)
+		Expect(change(apiserver.User{Name: "editor"}, policy, `{"spec":{"approvals":null}}`)).To(Succeed())
+		becomes(grant, "True Approved")
+		Expect(grant.Status.Approval).To(BeNil())
+		Eventually(func(g Gomega) { g.Expect(get(g, request).Status.WithdrawnAt).NotTo(BeNil()) }).Should(Succeed())
+	})
+})
+
+// another waits until a grant waits for another request than before.
+func another(grant *v1alpha1.AccessGrant, before *v1alpha1.ApprovalRequest) *v1alpha1.ApprovalRequest {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(get(g, grant).Status.Approval).To(HaveField("Request", Not(Equal(before.Name))))
+	}).Should(Succeed())
+	return pending(grant)
+}
+
 // Each tries to get a grant through without the approval of somebody else.
 var _ = Describe("The approval of a grant withstands", func() {
 	It("its creator, its subject, the product's own users and who is not named", func() {
