@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
@@ -190,12 +191,17 @@ func describe(ctx context.Context, r recorded, brief bool) (*v1alpha1.Session, e
 		return nil, err
 	}
 	o.Status.Recording.Segments, o.Status.Recording.Digest = int32(result.Segments), result.Digest //nolint:gosec // far below the limit
+	reason := v1alpha1.ReasonEnded
 	switch {
 	case result.Cut:
-		o.Status.Recording.State = v1alpha1.RecordingCut
+		o.Status.Recording.State, reason = v1alpha1.RecordingCut, v1alpha1.ReasonCut
 	case result.Complete:
 		o.Status.Recording.State = v1alpha1.RecordingComplete
+	default: // its end is not there
+		return o, nil
 	}
+	meta.SetStatusCondition(&o.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: reason,
+		Message: "told by its recording", LastTransitionTime: metav1.Time{Time: o.Status.EndedAt.Time}})
 	return o, nil
 }
 

@@ -98,7 +98,7 @@ func TestSearchAFolder(t *testing.T) {
 	if code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "one  4  ") || !strings.Contains(out, "two  4  ") {
 		t.Errorf("exit %d\n%s%s", code, out, errOut)
 	}
-	if code, out, _ := plugin(apiserver.User{}, "sessions", "--dir", root, "--decision", "Denied"); code != 0 || !strings.Contains(out, "one") || !strings.Contains(out, "Complete") {
+	if code, out, _ := plugin(apiserver.User{}, "sessions", "--dir", root, "--decision", "Denied"); code != 0 || !strings.Contains(out, "one") || !strings.Contains(out, "Complete") || !strings.Contains(out, "Ended") || strings.Contains(out, "Unknown") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	if err := os.Truncate(filepath.Join(recordings, "two", "000001.json.zst"), 10); err != nil {
