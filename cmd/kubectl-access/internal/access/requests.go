@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/cardea-dev/cardea/api/v1alpha1"
 	"github.com/cardea-dev/cardea/proxy/approval"
@@ -50,6 +52,21 @@ func question(r *v1alpha1.ApprovalRequest) string {
 		return r.Spec.Grant.Text
 	}
 	return r.Spec.Command.Text
+}
+
+// gist is a question in one line: of a grant what it permits and for how long, since who asks
+// for what and why have columns of their own.
+func gist(r *v1alpha1.ApprovalRequest) string {
+	text, fields := question(r), map[string]any{}
+	if r.Spec.Grant != nil && yaml.Unmarshal([]byte(text), &fields) == nil {
+		for _, column := range []string{"credentials", "reason", "subject", "target"} {
+			delete(fields, column)
+		}
+		if short, err := json.Marshal(fields); err == nil {
+			text = "grant " + string(short)
+		}
+	}
+	return cut(strings.Join(strings.Fields(text), " "), 100)
 }
 
 func (p *plugin) requests() *cobra.Command {
@@ -124,7 +141,7 @@ func (p *plugin) requestRow(r *v1alpha1.ApprovalRequest) []string {
 		left = p.age(now.Add(-d))
 	}
 	return []string{r.Namespace, r.Name, r.Spec.Requester, r.Spec.TargetRef.Name, requestState(r, now), fmt.Sprintf("%d/%d", approvals, r.Spec.Required),
-		left, estimatedRows(r), cut(strings.Join(strings.Fields(question(r)), " "), 100), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
+		left, estimatedRows(r), gist(r), r.Spec.Rule.Name, r.Spec.GrantRef.Name, r.Spec.Reason}
 }
 
 // estimatedRows is how many rows the command is expected to be about.

@@ -90,7 +90,7 @@ func TestDecideGrant(t *testing.T) {
 	if err := as(t, apiserver.User{Name: apiserver.Operator}).Create(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, _ := plugin(dora, "requests"); code != 0 || !strings.Contains(out, "duration: 30m") || !strings.Contains(out, "Pending") {
+	if code, out, _ := plugin(dora, "requests"); code != 0 || !strings.Contains(out, `grant {"duration":"30m"}`) || !strings.Contains(out, "Pending") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	if code, out, _ := plugin(dora, "approve", "agrant"); code != 0 || !strings.Contains(out, "| duration: 30m") {
