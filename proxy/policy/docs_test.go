@@ -70,12 +70,17 @@ func TestBaselineDoc(t *testing.T) {
 	}
 }
 
-// TestRefusalsDoc holds docs/refusals.md to the codes.
+// TestRefusalsDoc holds docs/refusals.md and docs/agents.md to the codes.
 func TestRefusalsDoc(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/refusals.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	agents, err := os.ReadFile("../../docs/agents.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, advice, _ := strings.Cut(string(agents), "## When something is refused")
 	file, err := parser.ParseFile(token.NewFileSet(), "refusal.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +95,14 @@ func TestRefusalsDoc(t *testing.T) {
 		if row := "| `" + strings.Trim(v.Value, `"`) + "` | "; strings.Count(string(doc), row) != 1 {
 			t.Errorf("docs/refusals.md has no row, or more than one, for %s", v.Value)
 		}
+		if code := "`" + strings.Trim(v.Value, `"`) + "`"; strings.Count(advice, code) != 1 {
+			t.Errorf("docs/agents.md says nothing, or twice, what to do about %s", code)
+		}
 		return true
 	})
+	if n := strings.Count(advice, "`CDA-"); n != found {
+		t.Errorf("docs/agents.md advises on %d codes, and there are %d", n, found)
+	}
 	if found == 0 {
 		t.Error("no codes were found")
 	}

@@ -74,7 +74,6 @@ func (p *plugin) requests() *cobra.Command {
 	var every, follow bool
 	cmd := &cobra.Command{
 		Use:     "requests",
-		Aliases: []string{"request"},
 		Short:   "List the commands and the grants that wait for approval",
 		Example: "  kubectl access requests -n shop-gate --watch",
 		Args:    cobra.NoArgs,

@@ -1,5 +1,5 @@
-// Package access is the kubectl plugin: it lists and replays sessions, decides on approval
-// requests, revokes grants and explains what rules do to a statement.
+// Package access is the kubectl plugin: it asks for access, lists and replays sessions, decides on
+// approval requests, revokes grants and explains what rules do to a statement.
 //
 // What it shows was written by those whom the gate keeps in check. Nothing of it reaches the
 // terminal as a control sequence: see Safe.
@@ -23,7 +23,7 @@ import (
 const (
 	exitError  = 1
 	exitBroken = 2 // a recording failed verification
-	// What explain says of a statement.
+	// What explain says of a statement, and request --wait of a grant.
 	exitDenied         = 3
 	exitApproval       = 4
 	exitNotEstablished = 5
@@ -46,7 +46,10 @@ func Main(streams genericiooptions.IOStreams, args []string) int {
 	cmd := New(streams)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	var outcome outcomeError
+	var outcome interface {
+		error
+		code() int
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -68,7 +71,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	p := &plugin{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), clock: clock.RealClock{}}
 	root := &cobra.Command{
 		Use:               "kubectl-access",
-		Short:             "See who reached what through the gate, decide on requests, revoke access",
+		Short:             "Ask for access, decide on requests, see who reached what through the gate, revoke access",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl access"},
@@ -78,7 +81,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.sessions(), p.replay(), p.verify(), p.export(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.grants(), p.revoke(), p.explain())
+	root.AddCommand(p.sessions(), p.replay(), p.verify(), p.export(), p.search(), p.tail(), p.terminate(), p.requests(), p.decide("approve"), p.decide("deny"), p.request(), p.grants(), p.revoke(), p.explain())
 	return root
 }
 
