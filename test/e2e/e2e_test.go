@@ -29,6 +29,8 @@ var specs = []struct {
 	{"G5 one approval passes one command when two replicas race", approvedOnce},
 	{"a grant on this cluster serves kubectl, and ends with all its rights", clusterAccess},
 	{"a grant on a host serves ssh and scp", hostAccess},
+	{"a grant that a policy wants approved opens when a person approves", askedFor},
+	{"G7 every recording verifies, and none is missing", everyRecording},
 	{"an idle proxy is scaled to zero and comes back", scaleToZero},
 	{"deleting everything leaves nothing behind", leavesNothing},
 }
