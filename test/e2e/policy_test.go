@@ -76,7 +76,7 @@ spec:
 
 	apply(t, strings.ReplaceAll(policy(`{kind: ServiceAccount, namespaces: [`+tenant+`], names: ["report-*"]}`), `"asked-*"`, `"others-*"`))
 	s.ends(t)
-	s.wasCut(t, "CDA-1016")
+	s.wasCut(t, "CDA-10") // CDA-1002, where the operator was first
 	kubectl(t, "-n", gate, "delete", "accesspolicies", "--all")
 	kubectl(t, "-n", gate, "delete", "accessgrant", "asked")
 }

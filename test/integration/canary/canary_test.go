@@ -427,7 +427,7 @@ func (w *world) terminal(t *testing.T, command string) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	s.Stdout, s.Stderr = &out, &out
+	s.Stdout = &out // a terminal has no other
 	keys, err := s.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
